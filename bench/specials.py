@@ -1,0 +1,124 @@
+"""Single questions, each with a suite of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.contenders import BRAID, Installed
+from bench.figures import Spread, spread
+from bench.latency import death_to_next_test, fork_to_ready, parse_log
+from bench.measure import BenchError, Usage
+from bench.stage import Stage
+from bench.suites import CRASHING, LINGERING, SCENARIOS
+
+FEW, MANY = 2, 6
+"""Workers of the two runs whose memory is compared."""
+
+CLOCK = """\
+import os, time
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session):
+    if hasattr(session.config, "workerinput"):
+        return (yield)
+    before = time.process_time()
+    try:
+        return (yield)
+    finally:
+        with open(os.path.join(os.path.dirname(__file__), "cpu.txt"), "w") as file:
+            file.write(repr((time.process_time() - before) / session.testscollected))
+"""
+"""A plugin that writes the CPU seconds that the controller's loop spends per test."""
+
+
+def worker_memory(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Bytes that one more worker adds to the peak of the tree, by contender."""
+    parallel = {name: one for name, one in contenders.items() if one.contender.parallel}
+    stage = Stage(LINGERING, parallel, directory, size)
+    stage.warm_up()
+
+    def one_more(name: str) -> float:
+        few, many = (_peak(stage, name, workers) for workers in (FEW, MANY))
+        return (many - few) / (MANY - FEW)
+
+    return _by_contender([{name: one_more(name) for name in parallel} for _ in range(rounds)])
+
+
+def single_test(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Seconds of wall that ``-n auto path::test`` takes longer than plain, by contender."""
+    stage = Stage(SCENARIOS["trivial"], contenders, directory / "single", size)
+
+    def run(name: str) -> Usage:
+        options = contenders[name].contender.options("auto")
+        return stage.pytest(name, [*options, "test_000.py::test_0000"], outcome="1 passed")
+
+    def one_round() -> dict[str, float]:
+        walls = {name: run(name).wall for name in contenders}
+        plain = walls.pop("plain")
+        return {name: wall - plain for name, wall in walls.items()}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def controller_cpu(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """CPU seconds of the controller per passing test: waiting, decoding, scheduling, hooks."""
+    if BRAID.name not in contenders:
+        raise BenchError("only braid has a controller that this measures")
+    braid = {BRAID.name: contenders[BRAID.name]}
+    stage = Stage(SCENARIOS["trivial"], braid, directory / "replay", size)
+    suite = stage.suite(BRAID.name)
+    (suite / "bench_clock.py").write_text(CLOCK)
+
+    def run(*options: str) -> float:
+        stage.run(BRAID.name, "-p", "bench_clock", *options)
+        return float((suite / "cpu.txt").read_text())
+
+    def one_round() -> dict[str, float]:
+        return {"default": run(), "junitxml": run("--junitxml=junit.xml")}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def worker_latency(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Seconds from fork to ready, and from a worker's death to its successor's first test."""
+    if BRAID.name not in contenders:
+        raise BenchError("only braid writes the log that this is read from")
+    stage = Stage(CRASHING, {BRAID.name: contenders[BRAID.name]}, directory, size)
+    log = directory / "events.jsonl"
+
+    def one_round() -> dict[str, float]:
+        log.unlink(missing_ok=True)
+        arguments = [*BRAID.options(stage.workers), f"--braid-log={log}"]
+        stage.pytest(BRAID.name, arguments, outcome=f"{stage.tests - 1} passed", exit_code=1)
+        events = parse_log(log.read_text())
+        return {
+            "fork_to_ready": spread(fork_to_ready(events)).median,
+            "death_to_next_test": death_to_next_test(events),
+        }
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def _peak(stage: Stage, name: str, workers: int) -> int:
+    stage.workers = workers
+    peak = stage.run(name, memory=True).peak_pss
+    if not peak:
+        raise BenchError("no memory was sampled: /proc/*/smaps_rollup cannot be read here")
+    return peak
+
+
+def _by_contender(measured: Sequence[dict[str, float]]) -> dict[str, Spread]:
+    return {name: spread(one_round[name] for one_round in measured) for name in measured[0]}

@@ -1,0 +1,199 @@
+"""Suites, written to disk: the same bytes for the same size, on every machine.
+
+``size`` scales the number of tests, modules or seconds: 1.0 for the full benchmark, less for the
+quick one and for tests.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+WORK = dedent('''\
+    """What the tests of this suite do."""
+    import time
+
+
+    def burn(seconds):
+        """Spend CPU time of this thread: as much of it on a busy machine as on an idle one."""
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            for _ in range(1_000):
+                pass
+    ''')
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A kind of suite, and how many workers it is run with."""
+
+    name: str
+    about: str
+    workers: int
+    write: Callable[[Path, float], int]
+    """Writes the suite into an existing directory and returns its number of tests."""
+
+
+def trivial(directory: Path, size: float) -> int:
+    """100 tests a module, each ``assert True``; 50 modules."""
+    return _write_modules(directory, ["assert True"] * _scaled(5_000, size), per_module=100)
+
+
+def heavy(directory: Path, size: float) -> int:
+    """200 small tests of a package of about a second of import CPU and 60 MB of heap."""
+    return _write_heavy(directory, size, linger=0.0)
+
+
+def lingering(directory: Path, size: float) -> int:
+    """The heavy suite with 20 ms of sleep per test, so that all workers are alive at once."""
+    return _write_heavy(directory, size, linger=0.02)
+
+
+def uneven(directory: Path, size: float) -> int:
+    """100 tests of 25 ms CPU on average, exponentially distributed."""
+    amounts = random.Random(1)
+    bodies = [f"burn({amounts.expovariate(40):.4f})" for _ in range(_scaled(100, size))]
+    return _write_modules(directory, bodies, per_module=10)
+
+
+def blocking(directory: Path, size: float) -> int:
+    """100 tests that wait 5 to 45 ms, as for a server."""
+    waits = random.Random(2)
+    bodies = [f"time.sleep({waits.uniform(0.005, 0.045):.4f})" for _ in range(_scaled(100, size))]
+    return _write_modules(directory, bodies, per_module=10)
+
+
+def long_last(directory: Path, size: float) -> int:
+    """60 tests of 20 ms CPU, then one of 1.5 s: good packing starts with the last."""
+    bodies = ["burn(0.02)"] * _scaled(60, size) + [f"burn({1.5 * size:.4f})"]
+    return _write_modules(directory, bodies, per_module=10)
+
+
+def module_fixture(directory: Path, size: float) -> int:
+    """6 modules, each with a module fixture of 50 ms CPU, 4 parameters and 20 tests."""
+    modules, parameters, tests = _scaled(6, size), 4, 20
+    fixture = dedent(f"""\
+        import pytest
+        from work import burn
+
+
+        @pytest.fixture(scope="module", params=range({parameters}))
+        def table(request):
+            burn(0.05)
+            return request.param
+
+
+        """)
+    bodies = [
+        f"def test_{n:04}(table):\n    assert table in range({parameters})\n" for n in range(tests)
+    ]
+    _write_support(directory)
+    for number in range(modules):
+        (directory / f"test_{number:03}.py").write_text(fixture + "\n\n".join(bodies))
+    return modules * parameters * tests
+
+
+def crashing(directory: Path, size: float) -> int:
+    """100 tests that wait 10 ms; the one in the middle kills its process."""
+    bodies = ["time.sleep(0.01)"] * _scaled(100, size)
+    bodies[len(bodies) // 2] = "os.kill(os.getpid(), signal.SIGKILL)"
+    return _write_modules(directory, bodies, per_module=10)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("trivial", "assert True", 2, trivial),
+        Scenario("heavy", "heavy imports", 8, heavy),
+        Scenario("uneven", "random CPU", 2, uneven),
+        Scenario("blocking", "blocking I/O", 8, blocking),
+        Scenario("long_last", "one long test last", 2, long_last),
+        Scenario("module_fixture", "parametrized module fixture", 2, module_fixture),
+    )
+}
+LINGERING = Scenario("lingering", "heavy imports, waiting", 6, lingering)
+CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
+
+
+def _scaled(count: int, size: float) -> int:
+    return max(1, round(count * size))
+
+
+def _write_support(directory: Path) -> None:
+    # The ini file makes the directory pytest's rootdir, whatever lies above it.
+    (directory / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (directory / "work.py").write_text(WORK)
+
+
+def _write_modules(
+    directory: Path, bodies: Sequence[str], *, per_module: int, imports: str = ""
+) -> int:
+    """Write one test per body, its one statement; return how many."""
+    _write_support(directory)
+    header = f"import os\nimport signal\nimport time\n\nfrom work import burn\n{imports}\n\n"
+    for first in range(0, len(bodies), per_module):
+        tests = (
+            f"def test_{number:04}():\n    {body}\n"
+            for number, body in enumerate(bodies[first : first + per_module], first)
+        )
+        path = directory / f"test_{first // per_module:03}.py"
+        path.write_text(header + "\n\n".join(tests))
+    return len(bodies)
+
+
+HEAVY_MODULES = 120
+
+
+def _write_heavy(directory: Path, size: float, *, linger: float) -> int:
+    modules = _scaled(HEAVY_MODULES, size)
+    package = directory / "heavy"
+    package.mkdir()
+    for number in range(modules):
+        (package / f"m{number:03}.py").write_text(_heavy_module(number))
+    imports = "".join(f"from heavy import m{number:03}\n" for number in range(modules))
+    (package / "__init__.py").write_text(imports)
+    bodies = [
+        f"time.sleep({linger}); assert m{n % modules:03}.Record{n % 20}().grow_{n % 10}(7) >= 0"
+        for n in range(_scaled(200, size))
+    ]
+    return _write_modules(directory, bodies, per_module=10, imports=imports)
+
+
+def _heavy_module(number: int) -> str:
+    """What costs in real imports: dataclasses, an enum, a pattern, a table, much bytecode."""
+    header = dedent(f"""\
+        import dataclasses
+        import enum
+        import re
+
+        PATTERN = re.compile(r"(?P<key>[a-z]+{number})=(?P<value>\\d+|'[^']*')(,\\s*(?P<rest>.*))?")
+        TABLE = {{f"{number}-{{i}}": (i, float(i), [str(i)]) for i in range(200)}}
+        Kind = enum.Enum("Kind", [f"K{{i}}" for i in range(20)])
+        """)
+    return header + "".join(_heavy_class(name) for name in range(20))
+
+
+def _heavy_class(name: int) -> str:
+    methods = "".join(
+        f"""
+    def grow_{factor}(self, value: int, *, factor: int = {factor}) -> int:
+        \"\"\"Return the value, larger.\"\"\"
+        if value > {factor}:
+            return value * factor + self.size
+        return value + {factor}
+"""
+        for factor in range(10)
+    )
+    return f"""
+
+@dataclasses.dataclass(frozen=True)
+class Record{name}:
+    \"\"\"A record of size {name}.\"\"\"
+
+    name: str = "record {name}"
+    size: int = {name}
+    kind: Kind = Kind.K{name}
+{methods}"""

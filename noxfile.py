@@ -1,0 +1,31 @@
+"""The tests against the built wheel, over the corners of what is supported.
+
+    nox                                   every session; a Python that is missing is skipped
+    nox --session 'tests-3.11(oldest)'    one of them
+    nox -- -k architecture                what follows -- goes to pytest
+
+The make targets run in the editable install; a file that is missing from the wheel shows up here.
+"""
+
+from __future__ import annotations
+
+import nox
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml())
+OLDEST_PYTEST = "8.3.0"
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("pytest", [nox.param(name, id=name) for name in ("oldest", "newest")])
+def tests(session: nox.Session, pytest: str) -> None:
+    """Run the suite with the oldest or the newest pytest; all else as locked."""
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    if pytest == "oldest":
+        session.install(f"pytest=={OLDEST_PYTEST}")
+    else:
+        session.install("--upgrade", "pytest")
+    session.install("--no-deps", "--no-build-isolation", ".")
+    session.run("pytest", *session.posargs)

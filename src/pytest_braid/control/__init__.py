@@ -1,0 +1,1 @@
+"""The controller: asks the scheduler, carries out its commands, and replays what workers say."""

@@ -1,0 +1,88 @@
+"""Nodes: what hooks and plugins written for pytest-xdist see of a worker.
+
+Attribute names and meaning are xdist's (``WorkerController``, execnet's ``Gateway``); what has no
+meaning here (a remote path, a channel) is not there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Spec:
+    """How a worker is started; ``popen`` for every local one."""
+
+    def __init__(self, identity: str) -> None:
+        self.id = identity
+        self.popen = True
+        self.python = self.chdir = self.via = None
+        self._spec = "popen"
+
+    def __str__(self) -> str:
+        return self._spec
+
+
+class RemoteInfo(NamedTuple):
+    platform: str
+    version_info: tuple[Any, ...]
+    executable: str
+    cwd: str
+    pid: int | None
+
+
+class Gateway:
+    def __init__(self, identity: str) -> None:
+        self.id = identity
+        self.spec = Spec(identity)
+
+    def _rinfo(self, update: bool = False) -> RemoteInfo:  # noqa: ARG002 -- execnet's signature
+        return RemoteInfo(
+            sys.platform, tuple(sys.version_info), sys.executable, str(Path.cwd()), None
+        )
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.id}>"
+
+
+class NodeManager:
+    """What the nodes of a run have in common."""
+
+    def __init__(self, config: pytest.Config, testrun_uid: str) -> None:
+        self.config = config
+        self.testrunuid = testrun_uid
+        self.roots: list[str] = []
+        self.specs: list[Spec] = []
+
+
+class Node:
+    """One worker, for hooks."""
+
+    def __init__(self, manager: NodeManager, number: int, workers: int) -> None:
+        name = f"gw{number}"
+        self.gateway = Gateway(name)
+        self.nodemanager = manager
+        self.config = manager.config
+        self.workerinput: dict[str, Any] = {
+            "workerid": name,
+            "workercount": workers,
+            "testrunuid": manager.testrunuid,
+            "mainargv": list(sys.argv),
+        }
+        self.workeroutput: dict[str, Any] = {}
+        self.workerinfo: dict[str, Any] = {
+            "id": name,
+            "version": sys.version,
+            "version_info": tuple(sys.version_info),
+            "sysplatform": sys.platform,
+            "platform": sys.platform,
+            "executable": sys.executable,
+            "cwd": str(Path.cwd()),
+            "spec": self.gateway.spec,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Node {self.gateway.id}>"

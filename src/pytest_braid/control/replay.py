@@ -1,0 +1,220 @@
+"""What workers say, as pytest's hooks in the controller.
+
+So the terminal, junit files, ``--lf``, ``-x`` and every reporter of a third party work as they do
+in a serial run: they hear the same hooks with the same reports.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pytest
+
+from pytest_braid.control.node import Node
+from pytest_braid.seam import junit, reports
+from pytest_braid.seam.session import report_identity
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.values import unpack
+
+
+class StandIn(pytest.Item):
+    """A collected test in the controller, which has no test modules: name, node id, location."""
+
+    def __init__(self, *, test: m.Test, **rest: Any) -> None:
+        super().__init__(**rest)
+        self._test = test
+
+    def runtest(self) -> None:
+        raise NotImplementedError(f"{self.nodeid} runs in a worker")
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:
+        return self._test.location
+
+
+class Items(Sequence[pytest.Item]):
+    """``session.items`` of the controller: stand-ins, made when someone looks at them."""
+
+    def __init__(self, session: pytest.Session, tests: Sequence[m.Test]) -> None:
+        self._session = session
+        self._tests = tests
+
+    def __len__(self) -> int:
+        return len(self._tests)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [stand_in(self._session, test) for test in self._tests[index]]
+        return stand_in(self._session, self._tests[index])
+
+
+def stand_in(session: pytest.Session, test: m.Test) -> pytest.Item:
+    item: pytest.Item = StandIn.from_parent(
+        session,
+        name=test.location[2] or test.nodeid,
+        nodeid=test.nodeid,
+        path=session.config.rootpath / test.location[0],
+        test=test,
+    )
+    return item
+
+
+class Replay:
+    """Calls the reporting hooks. ``tests`` is the collection; indices refer to it."""
+
+    def __init__(self, config: pytest.Config, tests: Sequence[m.Test]) -> None:
+        self._config = config
+        self._hook = config.hook
+        self._tests = tests
+        self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
+
+    def begun(self, test: int) -> None:
+        spec = self._tests[test]
+        self._hook.pytest_runtest_logstart(nodeid=spec.nodeid, location=spec.location)
+
+    def done(self, test: int) -> None:
+        spec = self._tests[test]
+        self._plain.pop(test, None)
+        self._hook.pytest_runtest_logfinish(nodeid=spec.nodeid, location=spec.location)
+
+    def plain_report(self, node: Node, said: m.PlainReport) -> pytest.TestReport:
+        """Rebuild a report without pytest's generic path, and report it."""
+        spec = self._tests[said.test]
+        if said.keywords is not None:
+            identity, keywords = spec.nodeid, said.keywords
+        else:
+            identity, keywords = self._plain[said.test]
+        report = pytest.TestReport(
+            identity,
+            spec.location,
+            dict(keywords),  # type: ignore[arg-type]
+            said.outcome,
+            said.skip,
+            said.when,
+            said.sections,
+            said.duration,
+            said.start,
+            said.stop,
+        )
+        if said.keywords is not None:
+            self._plain[said.test] = report_identity(report), keywords
+        self._attribute(report, node, said.test)
+        self._hook.pytest_runtest_logreport(report=report)
+        return report
+
+    def full_report(self, node: Node, said: m.Report) -> pytest.TestReport:
+        report: pytest.TestReport = self._unpack(said)
+        if said.failed_subtests:
+            reports.note_failed_subtests(self._config, report, said.failed_subtests)
+        report.node = node  # type: ignore[attr-defined]
+        self._hook.pytest_runtest_logreport(report=report)
+        return report
+
+    def noted(self, node: Node, said: m.JunitNoted) -> None:
+        junit.add_properties(self._config, said.properties)
+        if said.test is not None and said.attributes:
+            spec = self._tests[said.test]
+            report = pytest.TestReport(spec.nodeid, spec.location, {}, "passed", None, "setup")
+            self._attribute(report, node, said.test)
+            junit.add_attributes(self._config, report, said.attributes)
+
+    def _unpack(self, said: m.Report | m.CollectReported) -> Any:
+        data = unpack(said.packed)
+        report = self._hook.pytest_report_from_serializable(config=self._config, data=dict(data))
+        reports.complete(report, data, said.shown)
+        return report
+
+    def crashed(
+        self,
+        node: Node,
+        test: int,
+        why: str,
+        sections: list[tuple[str, str]],
+        when: Literal["call", "teardown"],
+    ) -> pytest.TestReport:
+        """Report a test that ended its worker's process: it fails, or its teardown does."""
+        spec = self._tests[test]
+        text = f"worker '{node.gateway.id}' crashed while running '{spec.nodeid}': {why}"
+        report = pytest.TestReport(spec.nodeid, spec.location, {}, "failed", text, when, sections)
+        self._attribute(report, node, test)
+        self._hook.pytest_handlecrashitem(crashitem=spec.nodeid, report=report, sched=None)
+        self._hook.pytest_runtest_logreport(report=report)
+        return report
+
+    def crashed_after(
+        self, node: Node, test: int, why: str, sections: list[tuple[str, str]]
+    ) -> None:
+        """Report, with the last test of a worker, that its process ended after that test."""
+        spec = self._tests[test]
+        report = pytest.TestReport(
+            spec.nodeid, spec.location, {}, "failed", why, "teardown", sections
+        )
+        self._attribute(report, node, test)
+        self._hook.pytest_runtest_logreport(report=report)
+
+    def collect_report(self, session: pytest.Session, said: m.CollectReported) -> None:
+        report: pytest.CollectReport = self._unpack(said)
+        location = report.location or (report.nodeid, None, report.nodeid)
+        report.result = [
+            stand_in(session, m.Test(nodeid, (location[0], None, nodeid)))
+            for nodeid in said.children
+        ]
+        self._hook.pytest_collectreport(report=report)
+
+    def deselected(self, session: pytest.Session, nodeids: Sequence[str]) -> None:
+        items = [
+            stand_in(session, m.Test(nodeid, (nodeid.partition("::")[0], None, nodeid)))
+            for nodeid in nodeids
+        ]
+        self._hook.pytest_deselected(items=items)
+
+    def warning(self, said: m.Warned) -> None:
+        self._hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": warning_of(said),
+                "nodeid": said.nodeid,
+                "when": said.when,
+                "location": said.location,
+            }
+        )
+
+    def _attribute(self, report: Any, node: Node, test: int) -> None:
+        report.node = node
+        report.worker_id = node.gateway.id
+        report.testrun_uid = node.nodemanager.testrunuid
+        report.item_index = test
+
+
+_UNKNOWN = ()
+"""An object that ``tracemalloc`` has no trace of."""
+
+
+def warning_of(said: m.Warned) -> warnings.WarningMessage:
+    """The warning, of its own class if this process has it, else of one that looks like it."""
+    category = _category(said.bases)
+    message = Warning.__new__(category)  # a project's class may ask its constructor for anything
+    message.args = (said.text,)
+    if str(message) != said.text:
+        message = type(category.__name__, (category,), {"__str__": lambda _: said.text})(said.text)
+    source = _UNKNOWN if said.has_source else None
+    return warnings.WarningMessage(
+        message, category, said.filename, said.lineno, None, said.line, source
+    )
+
+
+def _category(bases: Sequence[str]) -> type[Warning]:
+    """The first of the class's ancestors that is loaded here, under the class's own name."""
+    origin, _, name = bases[0].partition(":")
+    for base in bases:
+        module, _, qualname = base.partition(":")
+        found = getattr(sys.modules.get(module), qualname, None)
+        if isinstance(found, type) and issubclass(found, Warning):
+            if base == bases[0]:
+                return found
+            return type(
+                name.rpartition(".")[2], (found,), {"__module__": origin, "__qualname__": name}
+            )
+    return UserWarning

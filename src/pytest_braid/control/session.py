@@ -1,0 +1,444 @@
+"""The controller as a pytest plugin: its session collects nothing and runs nothing itself."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import pytest
+
+from pytest_braid.control.fleet import Zygote, describe_end, make_room
+from pytest_braid.control.log import EventLog
+from pytest_braid.control.node import Node, NodeManager, Spec
+from pytest_braid.model import events as e
+from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.seam import output, reports
+from pytest_braid.seam import session as session_seam
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.values import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_braid.control.loop import Loop
+    from pytest_braid.control.replay import Replay
+
+
+class Settings(Protocol):
+    """What the controller reads of ``options.Settings``."""
+
+    @property
+    def workers(self) -> int: ...
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def max_restarts(self) -> int | None: ...
+    @property
+    def testrun_uid(self) -> str: ...
+    @property
+    def log(self) -> Path | None: ...
+    @property
+    def note(self) -> str | None: ...
+
+
+class Controller:
+    """Registered as ``dsession``, the name under which plugins look for xdist's."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, zygote: Zygote) -> None:
+        self._config = config
+        self._hook: Any = config.hook
+        self._settings = settings
+        self._zygote = zygote
+        self._nodes = NodeManager(config, settings.testrun_uid)
+        self._first: Node | None = None
+        self._tests: Sequence[m.Test] = ()
+        self._collected = False
+        self._is_waiting = False
+        self._is_failed = False
+        self._interruption: m.Interrupted | None = None
+        self._is_ended = False
+        self._is_heard_out = False
+        self._is_told = False
+        """Whether the run has an error that explains why the zygote failed."""
+        self._has_forked = False
+        self._loop: Loop | None = None
+        self._log: EventLog | None = None
+        self._warned: set[tuple[str, str, str, int]] = set()
+        self._unfinished: list[int] = []
+
+    # --- before the tests ---------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False  # results of several files come in between each other
+
+    def pytest_report_header(self) -> list[str]:
+        return [f"braid: {self._settings.note}"] if self._settings.note else []
+
+    @pytest.hookimpl
+    def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
+        """The zygote configures the same plugins: what they say twice is shown once."""
+        if when == "config":
+            self._warned.add(_key(warning_message))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        if self._settings.log is not None:
+            self._log = EventLog(self._settings.log)
+            self._log.event(
+                e.RunStarted(
+                    run=self._settings.testrun_uid,
+                    workers=self._settings.workers,
+                    mode=self._settings.mode,
+                    wall=time.time(),
+                    at=time.monotonic(),
+                )
+            )
+        self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
+        self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
+        self._first = self._make_node(0)
+        basetemp = session_seam.run_basetemp(session.config)
+        self._zygote.send(
+            m.Configure(pack(self._first.workerinput), "" if basetemp is None else str(basetemp))
+        )
+
+    def _make_node(self, number: int) -> Node:
+        """The node of a worker, configured by plugins; the zygote is configured as the first."""
+        if number == 0 and self._first is not None:
+            return self._first
+        node = Node(self._nodes, number, self._settings.workers)
+        self._hook.pytest_configure_node(node=node)
+        return node
+
+    # --- collection ---------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Wait for what the zygote collects."""
+        output.show_collecting(session.config)
+        replay = self._replay()
+        while not self._is_waiting:
+            said = self._zygote.channel.receive()
+            if said is None or isinstance(said, m.ZygoteEnded):
+                self._is_ended = True
+                self._raise_early_end(session, said)
+            else:
+                self._on_collecting(session, replay, said)
+        return True
+
+    def _on_collecting(self, session: pytest.Session, replay: Replay, said: m.FromZygote) -> None:
+        match said:
+            case m.CollectReported():
+                replay.collect_report(session, said)
+            case m.Deselected():
+                replay.deselected(session, said.nodeids)
+            case m.Warned():
+                self._replay_warning(replay, said)
+            case m.Collected():
+                self._take_collection(session, said)
+            case m.Waiting():
+                self._is_waiting = True
+                session.testscollected = len(self._tests)
+            case m.UsageFailed() | m.Interrupted() | m.InternalFailed():
+                self._is_failed = True
+                self._raise_failure(said)
+            case _:
+                pass
+
+    def _raise_failure(self, said: m.UsageFailed | m.Interrupted | m.InternalFailed) -> None:
+        match said:
+            case m.UsageFailed():
+                raise pytest.UsageError(*said.texts)
+            case m.Interrupted():
+                self._raise_interrupted(said)
+            case m.InternalFailed():
+                self._internal_error(said.text)
+
+    def _replay_warning(self, replay: Replay, said: m.Warned) -> None:
+        key = (said.bases[0].partition(":")[2], said.text, said.filename, said.lineno)
+        if said.when != "config" or key not in self._warned:
+            replay.warning(said)
+
+    def _take_collection(self, session: pytest.Session, said: m.Collected) -> None:
+        from pytest_braid.control.replay import Items
+
+        self._collected = True
+        self._tests = said.tests
+        session.items = Items(session, said.tests)  # type: ignore[assignment]
+        if said.stepwise is not None:
+            session_seam.set_stepwise_count(session.config, said.stepwise)
+        if self._log is not None:
+            nodeids = tuple(test.nodeid for test in said.tests)
+            self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
+        self._say_collected(session, said)
+
+    def _say_collected(self, session: pytest.Session, said: m.Collected) -> None:
+        output.show_collected(session.config, said.found)
+        reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or session.config.option.verbose < 0:
+            return
+        for line in said.lines:
+            reporter.write_line(line)
+        workers = min(self._settings.workers, len(said.tests))
+        if workers:
+            noun = "worker" if workers == 1 else "workers"
+            items = "item" if len(said.tests) == 1 else "items"
+            reporter.write_line(f"{workers} {noun} [{len(said.tests)} {items}]")
+
+    def _raise_early_end(self, session: pytest.Session, said: m.ZygoteEnded | None) -> None:
+        """The zygote ended without a collection: as a serial run would, for the same reason."""
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        if said is None:
+            self._internal_error(self._how_the_collection_ended())
+        pytest.exit("the collection ended without a result", said.exitstatus)
+
+    def _how_the_collection_ended(self) -> str:
+        how = describe_end(self._zygote.wait())
+        place = self._zygote.place()
+        where = f"while it collected {place!r}" if place else "before it collected anything"
+        return (
+            f"braid: the process that collects the tests is gone: {how}, {where}. Run with -n 0 "
+            f"to see more.\n{self._zygote.printed()}"
+        )
+
+    def _internal_error(self, text: str) -> NoReturn:
+        """What braid says of itself begins with the reason, a traceback ends with it."""
+        self._is_told = True
+        self._hook.pytest_internalerror(excrepr=_Text(text), excinfo=None)
+        lines = text.strip().splitlines()
+        reason = lines[0] if text.startswith("braid: ") else lines[-1]
+        pytest.exit(reason, pytest.ExitCode.INTERNAL_ERROR)
+
+    # --- the tests ----------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            raise session.Interrupted(
+                f"{session.testsfailed} error{'s' if session.testsfailed != 1 else ''} during "
+                "collection"
+            )
+        if not self._tests:
+            return True
+        make_room(self._settings.workers)
+        loop = self._make_loop(session)
+        self._has_forked = True
+        try:
+            loop.run()
+        finally:
+            self._unfinished = loop.unfinished()
+        self._raise_end(session, loop)
+        return True
+
+    def _replay(self) -> Replay:
+        """Import it only now: until here the zygote waits for us, from here on it works."""
+        from pytest_braid.control.replay import Replay
+
+        return Replay(self._config, self._tests)
+
+    def _make_loop(self, session: pytest.Session) -> Loop:
+        from pytest_braid.control.loop import Loop
+        from pytest_braid.schedule.scheduler import Scheduler
+
+        specs = [TestSpec(index, test.nodeid) for index, test in enumerate(self._tests)]
+        settings = SchedulerSettings(
+            workers=self._settings.workers,
+            mode=self._settings.mode,
+            max_restarts=self._settings.max_restarts,
+        )
+        self._loop = Loop(
+            session,
+            zygote=self._zygote,
+            scheduler=Scheduler(specs, settings),
+            replay=self._replay(),
+            tests=self._tests,
+            make_node=self._make_node,
+            log=self._log,
+        )
+        return self._loop
+
+    def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
+        """Why the run ended, if not because all tests were done; the worst reason first."""
+        if loop.refused:
+            self._has_forked = False
+            raise pytest.UsageError(refusal(loop.refused))
+        if loop.usage_errors:
+            raise pytest.UsageError(*loop.usage_errors)
+        for text in loop.internal_errors:
+            self._internal_error(text)
+        if loop.zygote_died:
+            how = describe_end(self._zygote.wait())
+            self._internal_error(
+                f"braid: the process that forks the workers is gone: {how}. No test can be "
+                f"started any more.\n{self._zygote.printed()}\n"
+                + "\n".join((*self._cut_lines(loop), *self._ledger_lines(loop)))
+            )
+        if loop.interrupted is not None:
+            self._raise_interrupted(loop.interrupted)
+        self._raise_stop(session, loop)
+
+    def _raise_stop(self, session: pytest.Session, loop: Loop) -> None:
+        if loop.gave_up is not None:
+            session.shouldfail = gave_up_text(loop.gave_up)
+        elif self._unfinished or loop.twice:
+            session.shouldfail = "braid: not every test has exactly one outcome, see above"
+        elif loop.deaths:
+            session.shouldfail = "braid: a worker died that had run no test, see above"
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    def _raise_interrupted(self, said: m.Interrupted) -> NoReturn:
+        """As a serial run ends when a test raises an interrupt or calls ``pytest.exit``."""
+        self._interruption = said
+        if said.kind == "exit":
+            pytest.exit(said.text, said.returncode)
+        raise KeyboardInterrupt(*filter(None, [said.text]))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """The terminal has heard of it by now and would show where this process raised it."""
+        said = self._interruption
+        if said is not None and said.crash is not None:
+            reports.show_interruption(self._config, said.crash, said.shown)
+
+    # --- after the tests ----------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """End what is left of the fleet, the zygote at the latest."""
+        if self._loop is not None and not self._loop.is_over:
+            self._loop.abort()
+        if not self._is_ended:
+            self._end_zygote()
+        if self._loop is not None and self._loop.terminated:
+            session.exitstatus = 128 + signal.SIGTERM
+        if self._log is not None:
+            self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
+            self._log.close()
+        self._remember_nodeids(session)
+
+    def _end_zygote(self) -> None:
+        """Its session ends in order: it may be collecting, it waits for orders, or it ends of
+        what it has said."""
+        if not self._is_waiting and not self._is_failed:
+            self._zygote.signal(signal.SIGINT)
+        self._zygote.send(m.Shutdown())
+        if not self._has_forked:  # its session is the only one, and counts as a worker's
+            self._hear_out()
+        self._is_ended = True  # or, if Ctrl-C came meanwhile, it is killed
+
+    def _hear_out(self) -> None:
+        """Until its last message: a process that a test module has forked may hold its end of the
+        socket open for as long as it likes."""
+        replay = self._replay()
+        while not self._is_heard_out and (said := self._zygote.channel.receive()) is not None:
+            match said:
+                case m.ZygoteEnded():
+                    self._is_heard_out = True
+                    self._take_output(said)
+                case m.Warned():
+                    self._replay_warning(replay, said)
+                case _:
+                    pass
+
+    def _take_output(self, said: m.ZygoteEnded) -> None:
+        """Where no worker was needed the zygote's session was the only one."""
+        if said.packed is not None and self._first is not None:
+            self._first.workeroutput.update(unpack(said.packed))
+            self._hook.pytest_testnodedown(node=self._first, error=None)
+
+    def _remember_nodeids(self, session: pytest.Session) -> None:
+        """``cache/nodeids`` for ``--new-first``: its plugin has not seen a collection here."""
+        config = session.config
+        if not self._collected or config.pluginmanager.get_plugin("nfplugin") is None:
+            return
+        known = set(config.cache.get("cache/nodeids", []))
+        known.update(test.nodeid for test in self._tests)
+        config.cache.set("cache/nodeids", sorted(known))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Also where the session never started (an error while configuring)."""
+        is_killed = not self._is_ended
+        if is_killed:
+            self._zygote.signal(signal.SIGKILL)
+        try:
+            self._hear_out()
+            status = self._zygote.wait()
+        except KeyboardInterrupt:
+            self._zygote.signal(signal.SIGKILL)
+            raise
+        printed = self._zygote.printed()
+        self._zygote.close()
+        if status != 0 and not (is_killed or self._is_told):
+            print(  # noqa: T201 -- the terminal reporter has said its last
+                "braid: the process that collected the tests, and forked the workers, failed in "
+                f"pytest_unconfigure or at exit: {describe_end(status)}.\n{printed}",
+                file=sys.stderr,
+            )
+            raise SystemExit(pytest.ExitCode.INTERNAL_ERROR)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        for title, lines in (
+            ("braid: interrupted while running", self._cut_lines(loop)),
+            ("braid: workers that died without a test", loop.deaths),
+            ("braid: tests without exactly one outcome", self._ledger_lines(loop)),
+        ):
+            if lines:
+                terminalreporter.section(title, sep="=", red=True)
+                terminalreporter.write("\n".join(lines) + "\n")
+
+    def _cut_lines(self, loop: Loop) -> list[str]:
+        return [
+            f"{cut.worker}: {self._tests[cut.test].nodeid} (after {cut.age:.2f} s)"
+            for cut in loop.cut
+        ]
+
+    def _ledger_lines(self, loop: Loop) -> list[str]:
+        cut = {cut.test for cut in loop.cut}
+        return [
+            *(f"not run: {self._tests[n].nodeid}" for n in self._unfinished if n not in cut),
+            *(f"ended twice: {self._tests[n].nodeid}" for n in loop.twice),
+        ]
+
+
+def refusal(reasons: Sequence[str]) -> str:
+    """The message for a session that cannot be shared by forked copies."""
+    listed = "\n".join(f"  - {reason}" for reason in reasons)
+    return (
+        "braid cannot fork workers from this test session, because forked copies cannot share "
+        f"what it holds after collection:\n{listed}"
+    )
+
+
+def gave_up_text(restarts: int) -> str:
+    if restarts == 0:
+        return "a worker crashed and worker restarting is disabled (--max-worker-restart=0)"
+    return f"maximum crashed workers reached: {restarts} (--max-worker-restart)"
+
+
+class _Text:
+    """An ``excrepr`` that is already text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _key(message: Any) -> tuple[str, str, str, int]:
+    return (message.category.__qualname__, str(message.message), message.filename, message.lineno)

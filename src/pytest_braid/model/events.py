@@ -1,0 +1,148 @@
+"""Facts: what happened, told to the scheduler and to every reader of the run.
+
+``at`` is always in seconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True, kw_only=True):
+    """Base of all events; ``tag`` is the class name in a log line."""
+
+    at: float
+
+
+class WorkerReady(Event, frozen=True, gc=False, kw_only=True):
+    """A forked worker is up and will take tests."""
+
+    worker: int
+
+
+class Started(Event, frozen=True, gc=False, kw_only=True):
+    """A worker is about to run a test: it is no longer in the worker's queue."""
+
+    worker: int
+    test: int
+
+
+class Asked(Event, frozen=True, gc=False, kw_only=True):
+    """A worker found its queue empty and waits for an answer: tests, or the end.
+
+    It may ask in the teardown of a test that is not finished yet (the answer decides which
+    fixtures stay), or with nothing running. The question can cross an assignment on its way: it
+    asks nothing if tests assigned to the worker are not started yet.
+    """
+
+    worker: int
+
+
+class Finished(Event, frozen=True, gc=False, kw_only=True):
+    """A test is over, its teardown included, and all its reports have arrived."""
+
+    worker: int
+    test: int
+
+
+class Revoked(Event, frozen=True, gc=False, kw_only=True):
+    """The answer to :class:`~pytest_braid.model.commands.Revoke`.
+
+    ``tests`` have been taken back out of the worker's queue, in the order of the queue: the
+    worker has not seen them. It may be empty. What the worker had already taken from its queue
+    stays with it and will be started by it.
+    """
+
+    worker: int
+    tests: tuple[int, ...]
+
+
+class WorkerDied(Event, frozen=True, gc=False, kw_only=True):
+    """A worker's process ended without having been told to.
+
+    ``running`` is the test that ended it, already failed and reported by the controller, or
+    ``None`` if it died between tests. All that it sent before its death has been handled; what
+    else was assigned to it has not run.
+    """
+
+    worker: int
+    running: int | None
+
+
+class WorkerGone(Event, frozen=True, gc=False, kw_only=True):
+    """The process of a worker that was told to retire has ended, in whatever way."""
+
+    worker: int
+
+
+class StopRequested(Event, frozen=True, gc=False, kw_only=True):
+    """No test may start any more (``-x``, ``--maxfail``, Ctrl-C, ``pytest.exit``)."""
+
+    reason: str
+
+
+class WorkerStopped(Event, frozen=True, gc=False, kw_only=True):
+    """A worker starts nothing more (``-x``: its test failed), which stops the whole run.
+
+    What it has taken from its queue and not started has not run; it reads on only for the order
+    to finish, or to retire. A :class:`StopRequested` for the same reason may come before or after,
+    or not at all.
+    """
+
+    worker: int
+
+
+SchedulerEvent = (
+    WorkerReady
+    | Started
+    | Asked
+    | Finished
+    | Revoked
+    | WorkerDied
+    | WorkerGone
+    | WorkerStopped
+    | StopRequested
+)
+
+
+# Facts that only readers of the run need.
+
+
+class RunStarted(Event, frozen=True, gc=False, kw_only=True):
+    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch."""
+
+    run: str
+    workers: int
+    mode: str
+    wall: float
+
+
+class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
+    """The tests, in the order in which ``test`` counts them."""
+
+    nodeids: tuple[str, ...]
+
+
+class Reported(Event, frozen=True, gc=False, kw_only=True):
+    """A phase of a test is over. ``duration`` is in seconds."""
+
+    worker: int
+    test: int
+    when: str
+    outcome: str
+    duration: float
+
+
+class WorkerEnded(Event, frozen=True, gc=False, kw_only=True):
+    """A worker's session is over, and it has said goodbye."""
+
+    worker: int
+
+
+class RunEnded(Event, frozen=True, gc=False, kw_only=True):
+    """The last line of a log. ``unfinished`` are the tests without an outcome."""
+
+    unfinished: tuple[int, ...]
+
+
+RunEvent = SchedulerEvent | RunStarted | TestsCollected | Reported | WorkerEnded | RunEnded

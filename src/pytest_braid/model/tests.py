@@ -1,0 +1,70 @@
+"""What the scheduler needs to know of a test and of the run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TestSpec(msgspec.Struct, frozen=True, gc=False):
+    """One collected test, as the scheduler sees it.
+
+    ``index`` is the test's place in the collection and its identity everywhere in braid: node
+    ids may repeat, indices do not. ``unit`` names the tests that stay together where the mode is
+    one of units; a test without it is a unit of its own. A test with ``own_process`` (mark
+    ``forked``) runs in a fresh worker that runs nothing else; it leaves its unit, and comes before
+    all tests that share their workers.
+    """
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    index: int
+    nodeid: str
+    unit: str | None = None
+    own_process: bool = False
+
+
+class Mode(StrEnum):
+    """How tests are spread over workers; the words of ``--dist`` (pytest-xdist).
+
+    In all but the first two, tests of a unit run in one worker and in the order of the collection.
+    What makes a unit (a class or module, a file, a mark ``xdist_group``) is not decided here.
+    """
+
+    LOAD = "load"
+    WORKSTEAL = "worksteal"
+    LOADSCOPE = "loadscope"
+    LOADFILE = "loadfile"
+    LOADGROUP = "loadgroup"
+    EACH = "each"
+    """Every worker has a unit, a copy of the collection, that no other runs."""
+
+    @property
+    def by_unit(self) -> bool:
+        """Whether units stay together."""
+        return self not in (Mode.LOAD, Mode.WORKSTEAL)
+
+
+class SchedulerSettings(msgspec.Struct, frozen=True):
+    """The parameters of one run.
+
+    ``workers`` is the number of slots, at least 1. ``max_restarts`` is how many crashed workers
+    may be replaced in the whole run, ``None`` for any number (``--max-worker-restart``). In mode
+    ``each`` there are as many slots as units, whatever ``workers`` says.
+
+    ``reorder``: units are begun in the order of their sizes, the largest first, and not of the
+    collection (``--loadscope-reorder``; it means all modes of units but ``each``). ``max_chunk``
+    is the largest number of tests handed out at once in mode ``load`` (``--maxschedchunk``).
+
+    ``max_tests_per_worker``, at least 1, is how many tests a worker is given before another takes
+    over its slot (``--max-tests-per-worker``, 1 for ``--forked``). A unit is split only where it
+    has more tests than that, and then over successive workers of one slot.
+    """
+
+    workers: int
+    mode: Mode = Mode.LOAD
+    max_restarts: int | None = None
+    reorder: bool = True
+    max_chunk: int | None = None
+    max_tests_per_worker: int | None = None

@@ -1,0 +1,167 @@
+"""From pytest's options to a frozen ``Settings``: defaults, limits, and when not to run at all."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_braid.model.tests import Mode
+
+_LOOKS_ONLY = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "markers",
+    "cacheshow",
+    "setuponly",
+    "setupshow",
+    "setupplan",
+    "help",
+)
+"""Options (by dest) with which pytest prints something and runs nothing, or prints while it runs:
+nothing would be gained by workers, and what they print would be lost."""
+
+
+_STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
+"""Options (by dest) that stop at the first failure; the last two imply the first, but later."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """One run's settings.
+
+    ``workers`` counts slots. ``max_restarts`` is ``None`` for any number. ``live`` says that
+    output of tests is not captured (``-s``) and goes where the controller's goes.
+    """
+
+    workers: int
+    mode: Mode
+    max_restarts: int | None
+    testrun_uid: str
+    log: Path | None
+    live: bool
+    note: str | None = None
+    """Why there are fewer workers than asked for, for the header."""
+
+
+def settings_of(config: pytest.Config) -> Settings | None:
+    """The settings of this run, or ``None`` if it is to run in this process.
+
+    Raises:
+        pytest.UsageError: options that exclude each other.
+    """
+    option = config.option
+    workers = _workers(config)
+    if workers == 0:
+        option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
+        return None
+    if _is_looked_at(option) or _is_debugged():
+        return None
+    note = None
+    if any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
+        workers, note = 1, "--stepwise stops at the first failure in order: one worker"
+    if option.dist == "no":
+        option.dist = "load"
+    option.numprocesses, option.tx = workers, ["popen"] * workers
+    option.distload = option.dist == "load"
+    restarts = option.maxworkerrestart
+    return Settings(
+        workers=workers,
+        mode=Mode(option.dist),
+        max_restarts=4 * workers if restarts is None else restarts,
+        testrun_uid=option.testrunuid or os.urandom(16).hex(),
+        log=Path(option.braid_log) if option.braid_log else None,
+        live=option.capture in ("no", "tee-sys"),
+        note=note,
+    )
+
+
+def _is_looked_at(option: object) -> bool:
+    return (
+        any(getattr(option, name, False) for name in _LOOKS_ONLY)
+        or (getattr(option, "version", 0) or 0) > 0
+    )
+
+
+def _is_debugged() -> bool:
+    """Whether a debugger traces this process. Coverage traces too and is no debugger."""
+    if "debugpy" in sys.modules and sys.modules["debugpy"].is_client_connected():
+        return True
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
+        return True
+    tracer = sys.gettrace()
+    owner = getattr(tracer, "__self__", tracer)
+    return tracer is not None and not type(owner).__module__.startswith("coverage")
+
+
+def _workers(config: pytest.Config) -> int:
+    option = config.option
+    asked = option.numprocesses
+    if getattr(option, "usepdb", False) or getattr(option, "trace", False):
+        if isinstance(asked, int) and asked > 0:
+            raise pytest.UsageError(
+                "--pdb is incompatible with distributing tests; try using -n0 or -nauto."
+            )
+        return 0
+    count = asked if isinstance(asked, int) else _automatic(config)
+    if option.maxprocesses:
+        count = min(count, option.maxprocesses)
+    return int(count)
+
+
+def _automatic(config: pytest.Config) -> int:
+    """``auto`` and ``logical``: a plugin's answer, the environment's, or the machine's."""
+    answer = config.hook.pytest_xdist_auto_num_workers(config=config)
+    if answer is not None:
+        return int(answer)
+    text = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    if text:
+        if text.isdecimal():
+            return int(text)
+        warnings.warn(
+            f"PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: {text!r}. Ignoring it.",
+            pytest.PytestWarning,
+            stacklevel=2,
+        )
+    return cores(logical=config.option.numprocesses == "logical")
+
+
+def cores(*, logical: bool) -> int:
+    """How many cores this process may keep busy, at least 1: the smallest of the machine's cores,
+    the CPU affinity, the cgroup's quota rounded up, and ``PYTHON_CPU_COUNT``."""
+    import psutil
+
+    known: list[int | float | None] = [
+        psutil.cpu_count(logical=logical) or os.cpu_count(),
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        _cgroup_quota(Path("/sys/fs/cgroup")),
+        _python_cpu_count(),
+    ]
+    return max(1, *(math.ceil(min(n for n in known if n)),))
+
+
+def _python_cpu_count() -> int | None:
+    """``-X cpu_count`` (Python 3.13) goes by the environment variable's name in older ones too."""
+    text = str(sys._xoptions.get("cpu_count") or os.environ.get("PYTHON_CPU_COUNT", ""))  # noqa: SLF001
+    return int(text) if text.isdecimal() else None
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """CPUs that the control group may use, from ``cpu.max`` (version 2) or the CFS files (1)."""
+    try:
+        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii")
+            period = (root / "cpu/cpu.cfs_period_us").read_text(encoding="ascii")
+        except OSError:
+            return None
+    if quota.strip() == "max" or float(quota) <= 0:
+        return None
+    return float(quota) / float(period)

@@ -1,0 +1,224 @@
+"""The entry point: what pytest loads in every run, with or without braid's options.
+
+It registers options and hooks and, if nothing of ours is asked for, does nothing else and imports
+nothing else. It is also the composition root, the one module that knows all the others.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Option(NamedTuple):
+    """One row of the option table; ``names`` and ``how`` as in ``argparse``."""
+
+    names: tuple[str, ...]
+    help: str
+    how: dict[str, Any]
+
+
+def workers_value(text: str) -> int | Literal["auto", "logical"]:
+    """The value of ``-n``: a number of workers, ``auto`` or ``logical``."""
+    import argparse
+
+    if text in ("auto", "logical"):
+        return text  # type: ignore[return-value]
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a number of workers: give 'auto' (a worker per core), 'logical' (one "
+        "per logical CPU), or a number; 0 runs everything in this process"
+    )
+
+
+def count_value(text: str) -> int:
+    """A whole number, zero included."""
+    import argparse
+
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+
+
+OPTIONS = (
+    Option(
+        ("-n", "--numprocesses"),
+        "Number of worker processes, forked from one process that has collected the tests. "
+        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 0: none, "
+        "everything runs in this process.",
+        {"dest": "numprocesses", "metavar": "N", "type": workers_value},
+    ),
+    Option(
+        ("--maxprocesses",),
+        "At most this many workers, whatever -n says.",
+        {"metavar": "N", "type": count_value},
+    ),
+    Option(
+        ("--max-worker-restart",),
+        "At most this many crashed workers are replaced, then the run stops; 0: the first crash "
+        "stops it. Default: four per worker.",
+        {"dest": "maxworkerrestart", "metavar": "N", "type": count_value},
+    ),
+    Option(
+        ("--dist",),
+        "How tests are spread over the workers. 'load': in the order of collection, in slices that "
+        "shrink towards the end; 'worksteal': one equal slice for each, and who is done takes half "
+        "of another's; 'no': as if not given. Default: load, if -n asks for workers.",
+        {"metavar": "MODE", "choices": ("load", "worksteal", "no"), "default": "no"},
+    ),
+    Option(
+        ("--testrunuid",),
+        "The identifier that all workers of this run share. Default: a random one.",
+        {"metavar": "UID"},
+    ),
+    Option(
+        ("--braid-log",),
+        "Write what happens in the run to this file, one JSON object a line.",
+        {"dest": "braid_log", "metavar": "PATH"},
+    ),
+)
+
+
+@pytest.hookimpl
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    if pluginmanager.hasplugin("xdist"):  # loaded before us: its -n is registered already
+        pluginmanager.register(StandingAside(), "braid-aside")
+        return
+    pluginmanager.set_blocked("xdist")
+    pluginmanager.set_blocked("xdist.looponfail")
+    group = parser.getgroup("braid", "parallel runs (pytest-braid)")
+    for option in OPTIONS:
+        # pytest keeps lower-case short options to itself, and -n is the one that users know.
+        group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
+
+
+@pytest.hookimpl
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    if not pluginmanager.hasplugin("xdist"):  # which declares the same ones
+        pluginmanager.add_hookspecs(Hooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Remember ``random`` as it is before any project code could seed it."""
+    if getattr(early_config.known_args_namespace, "numprocesses", None) and _is_ours(early_config):
+        from pytest_braid.seam.interpreter import remember_random
+        from pytest_braid.zygote.census import remember_inheritance
+
+        remember_random()
+        remember_inheritance()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Fork the zygote and register the controller, before anything is configured.
+
+    So every plugin configures itself once in each process, as controller or as worker, as it
+    would under pytest-xdist.
+    """
+    if not _is_ours(config) or config.option.numprocesses is None or hasattr(config, "workerinput"):
+        return
+    from pytest_braid.options import settings_of
+
+    settings = settings_of(config)
+    if settings is not None:
+        _start(config, settings)
+
+
+def _is_ours(config: pytest.Config) -> bool:
+    """Whether ``-n`` is braid's here, and not pytest-xdist's."""
+    return not config.pluginmanager.hasplugin("braid-aside")
+
+
+class AsXdist:
+    """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
+    ask (``hasplugin("xdist")``) before they register what they do for workers."""
+
+
+class StandingAside:
+    """Registered where pytest-xdist has been loaded first: only one can own ``-n``."""
+
+    def pytest_report_header(self) -> str:
+        return (
+            "braid: pytest-xdist is installed too and was loaded first, so it runs the tests; "
+            "uninstall it, or say -p no:xdist, to run them with braid"
+        )
+
+
+def _start(config: pytest.Config, settings: Any) -> None:
+    from pytest_braid.control.fleet import Zygote
+    from pytest_braid.zygote.census import held_by_controller
+
+    config.pluginmanager.unblock("xdist")
+    config.pluginmanager.register(AsXdist(), "xdist")
+    live = partial(_live, held=held_by_controller())
+    zygote = Zygote.fork(live, config, redirect=not settings.live)
+    from pytest_braid.control.session import Controller  # while the zygote does its own imports
+
+    config.pluginmanager.register(Controller(config, settings, zygote), "dsession")
+    config.add_cleanup(zygote.abandon)
+
+
+def _live(*given: Any, held: list[str]) -> NoReturn:
+    from pytest_braid.zygote.life import live
+
+    live(*given, held=held)
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """The name of the worker that runs this test, such as ``gw0``; ``master`` without workers."""
+    workerinput = getattr(request.config, "workerinput", None)
+    return "master" if workerinput is None else str(workerinput["workerid"])
+
+
+@pytest.fixture(scope="session")
+def testrun_uid(request: pytest.FixtureRequest) -> str:
+    """An identifier of this run that all its workers share."""
+    workerinput = getattr(request.config, "workerinput", None)
+    if workerinput is not None:
+        return str(workerinput["testrunuid"])
+    return request.config.option.testrunuid or os.urandom(16).hex()
+
+
+class Hooks:
+    """Hooks that plugins may implement; names and meaning are pytest-xdist's."""
+
+    @pytest.hookspec
+    def pytest_configure_node(self, node: Any) -> None:
+        """In the controller, before a worker exists: add to ``node.workerinput`` what it is to
+        find as ``config.workerinput``."""
+
+    @pytest.hookspec
+    def pytest_testnodeready(self, node: Any) -> None:
+        """In the controller: a worker will take tests."""
+
+    @pytest.hookspec
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
+        """In the controller: a worker has ended; ``error`` says how, if it crashed. What it left
+        in ``config.workeroutput`` is ``node.workeroutput``."""
+
+    @pytest.hookspec
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
+        """In the controller, before the first worker is configured."""
+
+    @pytest.hookspec
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """In the controller: the node ids that a worker has collected."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int | None:
+        """How many workers ``-n auto`` and ``-n logical`` mean
+        (``config.option.numprocesses`` says which of the two)."""
+
+    @pytest.hookspec
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """In the controller: the test with node id ``crashitem`` ended its worker's process;
+        ``report`` is about to say so."""

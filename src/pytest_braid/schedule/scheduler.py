@@ -1,0 +1,420 @@
+"""The scheduler: every event of a run in, what to do about it out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import assert_never
+
+from pytest_braid.model.commands import (
+    Assign,
+    End,
+    Finish,
+    GiveUp,
+    Retire,
+    Revoke,
+    SchedulerCommand,
+    StartWorker,
+)
+from pytest_braid.model.events import (
+    Asked,
+    Finished,
+    Revoked,
+    SchedulerEvent,
+    Started,
+    StopRequested,
+    WorkerDied,
+    WorkerGone,
+    WorkerReady,
+    WorkerStopped,
+)
+from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.layout import lay_out
+from pytest_braid.schedule.worker import (
+    UNLIMITED,
+    Pace,
+    Question,
+    Worker,
+    ahead_for,
+    depth_for,
+)
+
+BARREN_DEATHS = 3
+"""Without a limit of restarts: workers that may die one after the other without any outcome."""
+
+
+class Scheduler:
+    """Decides what runs where. Carry out its commands in order, tell it all that happens.
+
+    A test is in one of five places: in the pool, in a worker's queue, running, over, or (after a
+    stop) dropped. Two tests and two workers, of which the second is slow to come up:
+
+        start()           StartWorker(0) StartWorker(1)
+                          Assign(0, [0]) Assign(1, [1])    before they are up: no time is lost
+        WorkerReady(0)    -
+        Started(0, 0)     -                                its slice of the pool is empty
+        Asked(0)          Revoke(1)                        gw1 is not up yet: take its test
+        Revoked(1, [1])   Assign(0, [1])                   gw0 knows its next in the teardown
+        WorkerReady(1)    -
+        Asked(1)          End(1)                           nothing in the pool or in a queue
+        Finished(0, 0)    -
+        Started(0, 1)     -
+        Asked(0)          End(0)                           test 1 may tear everything down
+        Finished(0, 1)    Finish(0) Finish(1)              done
+
+    Two tests, one slot, and workers that run one test each:
+
+        start()           StartWorker(0, slot 0) Assign(0, [0])
+        Asked(0)          End(0)                           it has had its share
+        Finished(0, 0)    Retire(0)                        a fresh worker would have test 1 to run
+        WorkerGone(0)     StartWorker(1, slot 0) Assign(1, [1])
+        Asked(1)          End(1)
+        Finished(1, 1)    Finish(1)                        the last of a slot stays for this
+
+    Guarantees:
+
+    - a test is in one queue at most, and goes to another only if it was revoked or its worker died;
+    - a unit is in one live worker at most, and in its order; it goes to another only if it has not
+      begun, if its worker died, or with its slot, if it has more tests than one worker may run;
+    - a worker is given its share at most, and one that is given a test with a process of its own
+      is given nothing else;
+    - ``End`` goes only to a worker that waits for an answer, and only when no pool and no queue
+      has a test to spare that it may be given (or after a stop);
+    - ``Retire`` goes only to a worker without a test that is torn down or asks between tests, if
+      it can be given nothing of what is open and its successor can; the successor is started when
+      it is gone, so that no two live workers have one name;
+    - ``Finish`` is sent once to each worker that does not retire, when no test runs or will start:
+      ``done`` is true. A slot is without only if its worker crashed, or if the run is over or
+      stopped between ``Retire`` and ``WorkerGone``;
+    - after a stop nothing is assigned, no worker started and none retired; what was revoked stays
+      undone (:attr:`unfinished`).
+
+    Assumptions: events of one worker arrive in the order in which they happened, those of
+    different workers in any order; each ``Revoke`` is answered before another event of a worker
+    is told; a worker starts what it has taken from its queue, even after a stop, unless it dies
+    or says :class:`~pytest_braid.model.events.WorkerStopped`; while it waits after an ``End`` it
+    skips another one (the first may have been revoked, unread, along with tests).
+    """
+
+    def __init__(self, specs: Sequence[TestSpec], settings: SchedulerSettings) -> None:
+        """Plan to run ``specs``, given in the order of the collection."""
+        self._max_restarts = settings.max_restarts
+        self._unfinished = {spec.index: None for spec in specs}  # a set that keeps its order
+        self._alone = deque(spec.index for spec in specs if spec.own_process)
+        self._slots, self._pool = lay_out(specs, settings)
+        self._limit = settings.max_tests_per_worker or UNLIMITED
+        self._recycles = bool(self._alone) or settings.max_tests_per_worker is not None
+        self._is_each = settings.mode is Mode.EACH
+        self._workers: dict[int, Worker] = {}
+        self._retiring: dict[int, Worker] = {}
+        self._next_number = 0
+        self._next_slot = 0
+        self._restarts = 0
+        self._pace = Pace()
+        self._revoking: set[int] = set()
+        self._stopping = False
+        self._done = not specs
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is over: no test runs, none will start, and all workers were told so.
+
+        That is: every test has finished or crashed; or the run was stopped or given up, and no
+        worker runs a test or has taken one that it will start. Without tests it is done at once.
+        Events that still arrive (a question that crossed the ``Finish``) change nothing.
+        """
+        return self._done
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Tests that have neither finished nor ended their worker, in collection order."""
+        return list(self._unfinished)
+
+    def start(self, at: float) -> list[SchedulerCommand]:  # noqa: ARG002  # no decision needs it yet
+        """Start the workers, numbered from 0, and deal to each before it is up."""
+        if self._stopping:
+            return []
+        workers = [self._new_worker() for _ in range(self._slots)]
+        commands: list[SchedulerCommand] = [StartWorker(w.number, w.slot) for w in workers]
+        if self._is_each:  # each slot has its copy, whatever runs alone before that
+            for worker in workers:
+                self._pool.claim(worker.number)
+        for worker in workers:
+            commands += self._deal(worker)
+        return commands
+
+    def handle(self, event: SchedulerEvent) -> list[SchedulerCommand]:
+        """Take in one event and decide. Events of a worker that died or finishes are ignored.
+
+        Raises :class:`~pytest_braid.schedule.worker.UnexpectedEventError` for what cannot happen.
+        """
+        if isinstance(event, StopRequested):
+            return self._stop()
+        worker = self._workers.get(event.worker)
+        if worker is None:
+            retiring = self._retiring.get(event.worker)
+            return [] if retiring is None else self._on_retiring(retiring, event)
+        match event:  # the two of every test first
+            case Started():
+                return self._started(worker, event)
+            case Finished():
+                return self._finished(worker, event)
+            case Asked():
+                worker.question = Question.OPEN
+                return self._feed() if worker.idle else []
+            case Revoked():
+                return self._revoked(worker, event)
+            case WorkerReady():
+                worker.ready = True
+                return []
+            case WorkerDied() | WorkerStopped() | WorkerGone():
+                return self._on_end(worker, event)
+            case _:
+                assert_never(event)
+
+    def _on_end(
+        self, worker: Worker, event: WorkerDied | WorkerStopped | WorkerGone
+    ) -> list[SchedulerCommand]:
+        match event:
+            case WorkerDied():
+                return self._died(worker, event)
+            case WorkerStopped():
+                worker.stop()
+                return self._stop()
+            case WorkerGone():
+                raise worker.unexpected("went without having been told to")
+
+    def _started(self, worker: Worker, event: Started) -> list[SchedulerCommand]:
+        worker.start(event.test, event.at)
+        return self._deal(worker) if len(worker.queue) <= worker.low else []
+
+    def _finished(self, worker: Worker, event: Finished) -> list[SchedulerCommand]:
+        self._pace.add(worker.finish(event.test, event.at))
+        del self._unfinished[event.test]
+        if self._is_over():
+            return self._finish_all()
+        return self._recycle() if self._recycles and worker.idle else []
+
+    def _revoked(self, worker: Worker, event: Revoked) -> list[SchedulerCommand]:
+        self._revoking.discard(worker.number)
+        worker.unqueue(event.tests)
+        self._put_back(worker, event.tests)
+        return self._settle(worker)
+
+    def _died(self, worker: Worker, event: WorkerDied) -> list[SchedulerCommand]:
+        del self._workers[worker.number]
+        if event.running is not None:
+            self._unfinished.pop(event.running, None)
+        self._put_back(worker, worker.left_behind(event.running))
+        self._pool.release(worker.number)
+        is_barren = worker.pace.mean is None and event.running is None
+        return self._succeed(worker, worker.barren + 1 if is_barren else 0)
+
+    def _succeed(self, dead: Worker, barren: int) -> list[SchedulerCommand]:
+        """Replace a dead worker if more could run than those without a test can take.
+
+        One that had nothing more to give than its crash was to be replaced all the same, and
+        does not count: so ``--forked`` runs to its end however many tests crash.
+        """
+        hands = self._free_hands() + sum(map(self._is_hand, self._workers.values()))
+        if self._open() + len(self._alone) <= hands and not self._pool.holds(dead.number):
+            return self._settle()
+        if dead.left > 0:
+            if self._restarts_exhausted(barren):
+                return [GiveUp(self._restarts), *self._stop()]
+            self._restarts += 1
+        return self._start_successor(self._new_worker(barren=barren), dead)
+
+    def _start_successor(self, worker: Worker, predecessor: Worker) -> list[SchedulerCommand]:
+        self._pool.bequeath(predecessor.number, worker.number)
+        return [StartWorker(worker.number, worker.slot), *self._settle(worker)]
+
+    def _on_retiring(self, worker: Worker, event: SchedulerEvent) -> list[SchedulerCommand]:
+        """Only its stop and its end matter of a worker that was told to retire."""
+        match event:
+            case WorkerStopped():
+                return self._stop()
+            case WorkerGone() | WorkerDied():
+                return self._replace(worker)
+            case _:
+                return []
+
+    def _replace(self, gone: Worker) -> list[SchedulerCommand]:
+        """Start the successor of a retired worker in its slot."""
+        del self._retiring[gone.number]
+        if self._stopping:
+            return []
+        successor = self._new_worker(gone.slot)
+        if not self._alone and not self._pool.holds(gone.number):
+            self._pool.claim(gone.number)
+        return self._start_successor(successor, gone)
+
+    def _open(self) -> int:
+        """Count what another worker could begin now: tests, or units."""
+        return len(self._pool) + sum(map(self._stealable, self._workers.values()))
+
+    def _stealable(self, worker: Worker) -> int:
+        """Count what others may hope to get by revoking the worker's queue: tests, or units."""
+        return self._pool.loose(worker, worker.secure)
+
+    def _free_hands(self) -> int:
+        """Count the retiring workers whose successors can take what they like."""
+        return sum(not self._pool.holds(number) for number in self._retiring)
+
+    def _is_hand(self, worker: Worker) -> bool:
+        """Whether the worker, or its successor in the slot, can take what is open."""
+        return worker.waits and not self._pool.holds(worker.number)
+
+    def _restarts_exhausted(self, barren: int) -> bool:
+        if self._max_restarts is None:
+            return barren >= BARREN_DEATHS
+        return self._restarts >= self._max_restarts
+
+    def _stop(self) -> list[SchedulerCommand]:
+        if self._stopping:
+            return self._settle()
+        self._stopping = True
+        self._pool.close()
+        self._alone.clear()
+        queues = [worker.number for worker in self._workers.values() if worker.revocable]
+        self._revoking.update(queues)
+        return [Revoke(number) for number in queues] or self._settle()
+
+    def _settle(self, to_fill: Worker | None = None) -> list[SchedulerCommand]:
+        return self._finish_all() if self._is_over() else self._feed(to_fill)
+
+    def _feed(self, to_fill: Worker | None = None) -> list[SchedulerCommand]:
+        """Give each idle worker something to do, and fill the queue of ``to_fill``.
+
+        All claim before anything is dealt, so that what there is spreads over all of them.
+        ``to_fill`` brought the tests that the others claim from, and keeps the front. Those who
+        asked come first, for their fixtures stand; last those who still tear theirs down.
+        """
+        others = (worker for worker in self._workers.values() if worker is not to_fill)
+        idle = sorted((worker for worker in others if worker.idle), key=_by_readiness)
+        takers = self._claim(idle)
+        commands: list[SchedulerCommand] = []
+        for worker in takers if to_fill is None else [*takers, to_fill]:
+            commands += self._deal(worker)
+        if self._recycles:
+            commands += self._recycle()
+        return commands + self._answer()
+
+    def _claim(self, idle: Sequence[Worker]) -> list[Worker]:
+        """Those of the idle workers for whom there is something; a slice or unit is theirs then."""
+        alone, rest = len(self._alone), len(self._pool)
+        takers: list[Worker] = []
+        for worker in idle:
+            if alone and worker.is_fresh:
+                alone -= 1
+                takers.append(worker)
+            elif rest and worker.left >= self._pool.needed:
+                rest -= 1  # more would only take from each other what they have claimed
+                self._pool.claim(worker.number)
+                takers.append(worker)
+        return takers
+
+    def _recycle(self) -> list[SchedulerCommand]:
+        """Retire workers that wait in vain, as many as there is work for in their slots.
+
+        The others stay, torn down: each is the last of its slot unless a crash leaves more to do.
+        """
+        if self._stopping:
+            return []
+        vain = [worker for worker in self._workers.values() if self._waits_in_vain(worker)]
+        if not vain:
+            return []
+        holders = [worker for worker in vain if self._pool.holds(worker.number)]
+        others = [worker for worker in vain if worker not in holders]
+        others.sort(key=lambda worker: worker.left)
+        return [self._retire(w) for w in [*holders, *others[: self._fresh_workers_due()]]]
+
+    def _waits_in_vain(self, worker: Worker) -> bool:
+        """Whether there are tests that its successor could be given, and it could not."""
+        is_short = worker.left < self._pool.most_needed or bool(self._alone)
+        return is_short and worker.is_at_rest
+
+    def _fresh_workers_due(self) -> int:
+        """Count what is open beyond those that can take it, now or once they are up.
+
+        What a worker begins as soon as it is up waits no longer there than for another fork.
+        """
+        most, workers = self._pool.most_needed, self._workers.values()
+        behind = sum(self._pool.loose(w, max(w.secure, w.running is None)) for w in workers)
+        able = sum(w.waits and w.left >= most and not w.is_fresh for w in workers)
+        fresh = sum(worker.is_fresh for worker in workers) + self._free_hands()
+        return max(0, len(self._alone) + max(0, len(self._pool) + behind - able) - fresh)
+
+    def _retire(self, worker: Worker) -> Retire:
+        self._retiring[worker.number] = self._workers.pop(worker.number)
+        return Retire(worker.number)
+
+    def _answer(self) -> list[SchedulerCommand]:
+        """Answer those who asked and got no test: by revoking elsewhere, else by the end."""
+        unanswered = [worker for worker in self._workers.values() if worker.unanswered]
+        if not unanswered or self._revoking:
+            return []
+        victim = max(self._workers.values(), key=self._stealable_time)
+        able = any(worker.left >= self._pool.most_needed for worker in unanswered)
+        if able and self._stealable(victim) > 0:
+            self._revoking.add(victim.number)
+            return [Revoke(victim.number)]
+        for worker in unanswered:
+            worker.question = Question.ENDED
+        return [End(worker.number) for worker in unanswered]
+
+    def _stealable_time(self, worker: Worker) -> float:
+        """Seconds of work that others may hope for; by number where tests take no time."""
+        return self._stealable(worker) * ((worker.pace.mean or self._pace.mean or 0.0) + 1e-6)
+
+    def _deal(self, worker: Worker) -> list[SchedulerCommand]:
+        """Fill the queue of one worker from its slice; a fresh one may be given a test alone."""
+        if self._alone and worker.is_fresh:
+            worker.alone, worker.limit = True, 1
+            return self._assign(worker, (self._alone.popleft(),))
+        mean = self._pace.mean if worker.pace.mean is None else worker.pace.mean
+        depth, queued = depth_for(mean), len(worker.queue)
+        worker.low = depth // 2
+        ahead = max(ahead_for(mean) - queued, int(worker.waits))
+        count = min(depth - queued, worker.left)
+        tests = self._pool.take(worker.number, count, ahead, worker.left)
+        return self._assign(worker, tests) if tests else []
+
+    def _assign(self, worker: Worker, tests: tuple[int, ...]) -> list[SchedulerCommand]:
+        worker.queue.extend(tests)
+        worker.given += len(tests)
+        return [Assign(worker.number, tests)]
+
+    def _put_back(self, worker: Worker, tests: Sequence[int]) -> None:
+        """Take note that ``tests``, assigned to the worker, are undealt again."""
+        worker.given -= len(tests)
+        if not worker.alone:
+            self._pool.put_back(worker.number, tests)
+        elif not self._stopping:
+            self._alone.extendleft(tests)
+
+    def _new_worker(self, slot: int | None = None, barren: int = 0) -> Worker:
+        """Make a worker for a new slot, or for that of a retired one."""
+        if slot is None:
+            slot = self._next_slot
+            self._next_slot += 1
+        worker = Worker(self._next_number, slot, self._limit, barren)
+        self._workers[worker.number] = worker
+        self._next_number += 1
+        return worker
+
+    def _is_over(self) -> bool:
+        if not self._unfinished:
+            return True
+        return self._stopping and not any(worker.holds_tests for worker in self._workers.values())
+
+    def _finish_all(self) -> list[SchedulerCommand]:
+        self._done = True
+        commands: list[SchedulerCommand] = [Finish(number) for number in self._workers]
+        self._workers.clear()
+        self._retiring.clear()
+        return commands
+
+
+def _by_readiness(worker: Worker) -> tuple[bool, bool]:
+    return worker.question is Question.ENDED, worker.running is not None

@@ -1,0 +1,147 @@
+"""The tests that lie in no worker's queue, in units of which each stays in one worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from pytest_braid.schedule.worker import UNLIMITED, Worker
+
+
+@dataclass(slots=True, eq=False)
+class _Unit:
+    rest: list[int]
+    """Its undealt tests, the next one last."""
+    head: int
+    """Its next test when it was bound: while that lies in a queue, the unit has not begun."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of it is dealt, since it was bound or for the first time."""
+        return self.rest[-1] == self.head
+
+
+class UnitPool:
+    """Undealt tests whose units are bound to a worker one by one, when it has need of the next.
+
+    Does for units what :class:`~pytest_braid.schedule.pool.Pool` does for single tests. A unit is
+    free, or held by a worker that has been dealt its front, or dealt to its end. With a unit of
+    tests 0 to 3 and one of test 4:
+
+        take(gw0, 2)            (0, 1)    free [4]        gw0 holds [2 3]
+        put_back(gw0, (0, 1))             free [0-3] [4]  gw0 had not begun: free again, in front
+        take(gw1, 2)            (0, 1)    free [4]        gw1 holds [2 3]
+        put_back(gw1, (1,))               free [4]        gw1 holds [1 2 3]: it has begun
+        claim(gw0)                        free []         gw0 holds [4]
+        release(gw1)                      free [1 2 3]    gw1 is dead: what is left begins anew
+
+    ``pinned`` units (``--dist each``) go to nobody else, but to the successor of a dead worker.
+
+    No worker runs more than ``limit`` tests. A unit goes to one that can run all of it, or as
+    much as a fresh worker could; the successors of that worker run the rest.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Sequence[int]],
+        workers: int,
+        limit: int = UNLIMITED,
+        *,
+        pinned: bool = False,
+    ) -> None:
+        """Lay out ``units`` for so many workers, to be bound in this order."""
+        self._workers = workers
+        self._limit = limit
+        self.most_needed = min(limit, max(map(len, units), default=0))
+        """How many more tests a worker must be allowed to be dealt whatever is revoked."""
+        self._free = deque(_Unit([*reversed(unit)], unit[0]) for unit in units)
+        self._held: dict[int, _Unit] = {}
+        self._unit_of = {test: unit for unit in self._free for test in unit.rest}
+        self._pinned = pinned
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Count the free units: what there is for workers that wait."""
+        return len(self._free)
+
+    @property
+    def needed(self) -> int:
+        """How many more tests a worker must be allowed to be dealt the next unit."""
+        return min(self._limit, len(self._free[0].rest)) if self._free else 0
+
+    def take(
+        self, worker: int, count: int, ahead: int = 0, left: int = UNLIMITED
+    ) -> tuple[int, ...]:
+        """Deal up to ``count`` tests: of the unit that the worker holds, then of free ones.
+
+        The next unit is bound only while fewer than ``ahead`` tests are dealt, if the worker may
+        be given enough of the ``left`` tests that it is allowed, and as long as it does not get
+        more than its even share of what is free.
+        """
+        tests: list[int] = []
+        share = self._share(worker)
+        while len(tests) < count:
+            is_due = share and len(tests) < ahead and left - len(tests) >= self.needed
+            if worker not in self._held and is_due:
+                self.claim(worker)
+                share -= 1
+            unit = self._held.get(worker)
+            if unit is None:
+                break
+            tests += [unit.rest.pop() for _ in range(min(count - len(tests), len(unit.rest)))]
+            if not unit.rest:
+                del self._held[worker]
+        return tuple(tests)
+
+    def claim(self, worker: int) -> None:
+        """See to it that the worker holds a unit, if there is a free one."""
+        if worker not in self._held and self._free:
+            unit = self._free.popleft()
+            unit.head = unit.rest[-1]
+            self._held[worker] = unit
+
+    def put_back(self, worker: int, tests: Sequence[int]) -> None:
+        """Return ``tests`` that the worker had been dealt; units that have not begun are free."""
+        if self._closed:
+            return
+        for test in reversed(tests):
+            unit = self._held[worker] = self._unit_of[test]
+            unit.rest.append(test)
+            if unit.is_whole:
+                self.release(worker)
+
+    def release(self, worker: int) -> None:
+        """Free what a worker holds, to be the next to be bound; a pinned unit stays."""
+        if worker in self._held and not self._pinned:
+            self._free.appendleft(self._held.pop(worker))
+
+    def holds(self, worker: int) -> bool:
+        """Whether there are tests that only this worker, or its successor, may run."""
+        return worker in self._held
+
+    def bequeath(self, dead: int, heir: int) -> None:
+        """Hand what a dead worker holds to its successor."""
+        unit = self._held.pop(dead, None)
+        if unit is not None:
+            self._held[heir] = unit
+
+    def loose(self, worker: Worker, stay: int) -> int:
+        """Count the units of its queue that another could run if the first so many tests stay."""
+        if self._pinned:
+            return 0
+        tests = islice(worker.queue, stay, None)
+        return sum(self._unit_of[test].head == test for test in tests)
+
+    def _share(self, worker: int) -> int:
+        """How many units the worker may bind now: one more than none, and fewer and fewer."""
+        held = self._held.get(worker)
+        claimed = held is not None and held.is_whole
+        return -(-(len(self._free) + claimed) // self._workers) - claimed
+
+    def close(self) -> None:
+        """Deal nothing any more, whatever is put back."""
+        self._closed = True
+        self._free.clear()
+        self._held.clear()

@@ -1,0 +1,222 @@
+"""What the scheduler knows of one worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+BUFFER = 0.05
+"""Seconds of expected work kept in a worker's queue: many times an answer of the controller."""
+
+DEEPEST = 256
+"""Most tests kept in a queue: enough for the fastest ones, little to take back."""
+
+DEPTH_UNKNOWN = 2
+"""Tests kept in a queue before any test has finished."""
+
+WEIGHT = 0.25
+"""Weight of the latest duration in the mean: a slow first test is forgotten after about ten."""
+
+
+UNLIMITED = 1 << 60
+"""More tests than any worker is given."""
+
+
+class UnexpectedEventError(RuntimeError):
+    """A worker did something that nothing in its queue explains; a fault of pytest-braid."""
+
+    def __init__(self, worker: int, did: str, running: int | None, queue: tuple[int, ...]) -> None:
+        """Tell what the worker ``did``, and what was known to run and to be queued there."""
+        super().__init__(worker, did, running, queue)
+        self.worker = worker
+        self.did = did
+        self.running = running
+        self.queue = queue
+
+    def __str__(self) -> str:
+        """Say who, what, what was expected, and whose fault it is."""
+        queued = ", ".join(map(str, self.queue)) or "nothing"
+        return (
+            f"worker gw{self.worker} {self.did}, but running there is {self.running} and queued"
+            f" {queued}: worker and scheduler disagree. This is a fault of pytest-braid; please"
+            " report it."
+        )
+
+
+class Question(Enum):
+    """Whether the worker has asked for something to do."""
+
+    NONE = "none"
+    """It has not asked since it started a test; it will when it finds its queue empty."""
+
+    OPEN = "open"
+    """It has asked. Tests in its queue answer it, unless they are revoked before it reads them."""
+
+    ENDED = "ended"
+    """It was told that nothing is left for it. It waits, and asks no more before its next test."""
+
+
+class Pace:
+    """Exponentially weighted mean of durations in seconds; ``mean`` is None before the first."""
+
+    __slots__ = ("mean",)
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.mean: float | None = None
+
+    def add(self, duration: float) -> None:
+        """Take in the duration of one test."""
+        mean = self.mean
+        self.mean = duration if mean is None else mean + WEIGHT * (duration - mean)
+
+
+def ahead_for(mean: float | None) -> int:
+    """How many tests of this mean duration make up the buffer; none if one exceeds it."""
+    if mean is None:
+        return 0
+    if mean * DEEPEST <= BUFFER:
+        return DEEPEST
+    return int(BUFFER / mean)
+
+
+def depth_for(mean: float | None) -> int:
+    """How many tests of this mean duration to keep in a queue."""
+    return DEPTH_UNKNOWN if mean is None else max(1, ahead_for(mean))
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One live worker, as far as its events have arrived.
+
+    ``queue`` holds the tests assigned to it and not yet started, in order. The worker's pipe
+    holds the end of it: what the worker has taken and not announced yet is missing at its front.
+    An answered :class:`~pytest_braid.model.commands.Revoke` tells how much: of ``gone`` tests at
+    the front we know that they are out of the pipe and will be started by this worker.
+
+    ``barren`` counts its predecessors, back to back, that died without an outcome. ``given`` are
+    the tests assigned to it, less the revoked ones, of at most ``limit``. ``alone``: it was given
+    a test that runs in a process of its own.
+    """
+
+    number: int
+    slot: int
+    limit: int = UNLIMITED
+    barren: int = 0
+    given: int = 0
+    alone: bool = False
+    ready: bool = False
+    queue: deque[int] = field(default_factory=deque)
+    gone: int = 0
+    running: int | None = None
+    since: float = 0.0
+    question: Question = Question.NONE
+    pace: Pace = field(default_factory=Pace)
+    low: int = DEPTH_UNKNOWN // 2
+    """Queue length from which on it is filled up."""
+
+    @property
+    def holds_tests(self) -> bool:
+        """Whether a test runs in it, or may start without a further command."""
+        return self.running is not None or bool(self.queue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a command."""
+        return self.question is not Question.NONE and not self.queue
+
+    @property
+    def left(self) -> int:
+        """How many tests it may still be given."""
+        return self.limit - self.given
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was given nothing so far."""
+        return not self.given
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has asked and nothing runs: it can be ended without a loss."""
+        return self.idle and self.running is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has nothing to do, or has none left to do after its running test."""
+        return self.idle or not self.holds_tests
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it waits for the answer to a question."""
+        return self.question is Question.OPEN and not self.queue
+
+    @property
+    def revocable(self) -> int:
+        """How many tests are in its pipe at most."""
+        return len(self.queue) - self.gone
+
+    @property
+    def secure(self) -> int:
+        """How many tests at the front of its queue others cannot hope to get by revoking it.
+
+        A test that it takes at once is one of them: two workers that wait could else pass it to
+        and fro for ever. A worker that is not up yet, or still tears everything down after an
+        ``End``, takes nothing for a while. A test that runs alone was given to a fresh worker,
+        of which there is none that waits.
+        """
+        if self.alone:
+            return len(self.queue)
+        takes_next = self.question is Question.OPEN or (self.ready and self.running is None)
+        return self.gone or int(takes_next)
+
+    def start(self, test: int, at: float) -> None:
+        """Move ``test`` from the queue to ``running``: whatever it asked before is answered."""
+        queue = self.queue
+        if not queue or queue[0] != test:
+            raise self.unexpected(f"started test {test}")
+        queue.popleft()
+        self.running = test
+        self.since = at
+        self.question = Question.NONE
+        if self.gone:
+            self.gone -= 1
+
+    def finish(self, test: int, at: float) -> float:
+        """Take note of the end of ``test``; returns its duration in seconds."""
+        if self.running != test:
+            raise self.unexpected(f"finished test {test}")
+        self.running = None
+        duration = max(0.0, at - self.since)
+        self.pace.add(duration)
+        return duration
+
+    def unqueue(self, tests: Sequence[int]) -> None:
+        """Take ``tests`` off the end of the queue: revoked. What is left is out of the pipe."""
+        left = len(self.queue) - len(tests)
+        if left < self.gone or list(self.queue)[left:] != list(tests):
+            raise self.unexpected(f"had {list(tests)} revoked")
+        for _ in tests:
+            self.queue.pop()
+        self.gone = left
+        # The pipe was emptied. An End not read yet may have gone with the tests, so the worker
+        # needs another answer; if it has read that End, it waits and skips a second one.
+        if self.idle:
+            self.question = Question.OPEN
+
+    def stop(self) -> None:
+        """Expect no more of it: what it may have in its queue or hands will not start, and what
+        ran when an internal error ended its session does not end."""
+        self.running = None
+        self.queue.clear()
+        self.gone = 0
+        self.question = Question.ENDED
+
+    def left_behind(self, culprit: int | None) -> list[int]:
+        """Tests that must run elsewhere when it dies of ``culprit``, or between tests."""
+        assigned = [*self.queue] if self.running is None else [self.running, *self.queue]
+        return [test for test in assigned if test != culprit]
+
+    def unexpected(self, did: str) -> UnexpectedEventError:
+        return UnexpectedEventError(self.slot, did, self.running, tuple(self.queue))

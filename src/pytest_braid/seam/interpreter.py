@@ -1,0 +1,228 @@
+"""The interpreter's own global state, as far as a forked copy must not share or repeat it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import gc
+import io
+import os
+import random
+import resource
+import signal
+import stat
+import sys
+import warnings
+import weakref
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+"""Linux, ``prctl(2)``."""
+
+RandomState = tuple[Any, ...]
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process as soon as ``parent`` is gone (Linux; elsewhere nothing).
+
+    A process that runs a test, or imports a module, cannot watch a socket: only the kernel can
+    end it at once.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os._exit(1)
+
+
+_inherited_handlers: frozenset[int] = frozenset()
+"""Identities of the logging handlers that this process has from its parent."""
+
+
+def forget_exit_callbacks() -> None:
+    """Leave to the parent what was made in the parent: atexit callbacks, finalizers, and the
+    closing of log handlers."""
+    global _inherited_handlers  # noqa: PLW0603 -- a fact of this process, like what it is about
+    _inherited_handlers = frozenset(map(id, _handlers()))
+    atexit._clear()
+    finalizers: Any = weakref.finalize._registry  # type: ignore[attr-defined]
+    for finalizer in list(finalizers):
+        finalizer.atexit = False
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+
+
+_searches: dict[str, Any] = {}
+"""The functions of ``gc`` that are hidden while the heap is frozen."""
+
+
+def freeze() -> None:
+    """Freeze the heap, so that no collection writes to its objects and so copies, page by page,
+    what processes share.
+
+    ``gc.get_objects`` and ``gc.get_referrers`` find nothing that is frozen. Who looks at one of
+    them (hypothesis does, for a generator of random numbers) thaws the heap of this process.
+    """
+    module: Any = vars(gc)
+    for name in ("get_objects", "get_referrers"):
+        if name in module:
+            _searches[name] = module.pop(name)
+    module["__getattr__"] = _thawed
+    gc.freeze()
+
+
+def _thawed(name: str) -> Any:
+    if name not in _searches:
+        raise AttributeError(f"module 'gc' has no attribute {name!r}", name=name, obj=gc)
+    thaw()
+    return getattr(gc, name)
+
+
+def thaw() -> None:
+    """Undo :func:`freeze`."""
+    vars(gc).update(_searches)
+    vars(gc).pop("__getattr__", None)
+    gc.unfreeze()
+
+
+def end_process(code: int) -> NoReturn:
+    """End a forked copy: what it registered itself is called, nothing of its parent's."""
+    for step in (_end_children, atexit._run_exitfuncs, _end_logs, flush_files, _flush_streams):
+        with contextlib.suppress(Exception):
+            step()
+    os._exit(code)
+
+
+def _end_children() -> None:
+    """What ``multiprocessing`` does at exit: its callback was registered in the parent."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._exit_function()
+
+
+def _handlers() -> list[Any]:
+    """Weak references to logging's handlers."""
+    return list(getattr(sys.modules.get("logging"), "_handlerList", ()))
+
+
+def _end_logs() -> None:
+    """What ``logging`` does at exit, to handlers that were made in this process."""
+    own = [reference for reference in _handlers() if id(reference) not in _inherited_handlers]
+    for reference in _handlers():
+        handler = reference()
+        if handler is not None:
+            handler.flush()
+    if own:
+        sys.modules["logging"].shutdown(own)
+
+
+def flush_files() -> None:
+    """Write out what open files hold in their buffers.
+
+    Before a fork, or every copy would write it; before a copy ends, for ``os._exit`` writes
+    nothing. The heap is searched only if some file is open for writing at all.
+    """
+    if not _writes_to_files():
+        return
+    for candidate in gc.get_objects():
+        if issubclass(type(candidate), io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom):
+            with contextlib.suppress(Exception):
+                candidate.flush()
+
+
+def _writes_to_files() -> bool:
+    """Whether a file with a name, of which there are few, is open for writing."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    except OSError:
+        return True
+    return any(_is_written(descriptor) for descriptor in descriptors)
+
+
+def _is_written(descriptor: int) -> bool:
+    try:
+        facts = os.fstat(descriptor)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    except OSError:
+        return False
+    is_file = stat.S_ISREG(facts.st_mode) and facts.st_nlink > 0
+    return is_file and flags & os.O_ACCMODE != os.O_RDONLY
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+_remembered: RandomState | None = None
+
+
+def remember_random() -> None:
+    """Remember ``random`` as it is before project code runs."""
+    global _remembered  # noqa: PLW0603 -- one generator per process, as in ``random`` itself
+    _remembered = random.getstate()
+
+
+def seeded_random() -> RandomState | None:
+    """The state of ``random`` if it was seeded since :func:`remember_random`."""
+    if _remembered is not None and _was_seeded(_remembered):
+        return random.getstate()
+    return None
+
+
+def restore_random(seeded: RandomState | None) -> None:
+    """After a fork: put a seeded state back; ``os.fork`` has reseeded the copy."""
+    remember_random()
+    if seeded is not None:
+        random.setstate(seeded)
+
+
+def _was_seeded(before: RandomState) -> bool:
+    """Whether ``random`` was seeded since ``before``, and not only drawn from.
+
+    The generator is replayed from ``before``: a state that only drawing leads to is found within
+    the bound, which takes about ten milliseconds. ``os.fork`` reseeds ``random``, so a seed that
+    the project has set must be put back in each copy, and one that nobody set must not: all
+    workers would draw the same "random" names.
+    """
+    words, now = before[1][:-1], random.getstate()[1][:-1]
+    if words == now:
+        return False
+    block = _drawing_from((*now, 0)).getrandbits(_BLOCK)
+    replay = _drawing_from((*words, len(words)))
+    return all(replay.getrandbits(_BLOCK) != block for _ in range(_MOST_BLOCKS))
+
+
+_BLOCK = 32 * 624
+"""Bits that the generator makes at once, by changing its state."""
+
+_MOST_BLOCKS = 4096
+"""Blocks that may be drawn at import: more than a million calls of ``random.random()``."""
+
+
+def _drawing_from(internal: tuple[int, ...]) -> random.Random:
+    generator = random.Random()
+    generator.setstate((random.Random.VERSION, internal, None))
+    return generator
+
+
+def out_of_reach(descriptor: int) -> int:
+    """Move a descriptor up, where a test that closes or counts low ones does not meet it."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    floor = max(64, min(limit, 1024) - 64)
+    if descriptor >= floor:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
+    os.close(descriptor)
+    return moved
+
+
+def fork() -> int:
+    """``os.fork`` without Python 3.12's warning of threads: the census decides which are safe."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

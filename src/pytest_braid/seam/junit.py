@@ -1,0 +1,89 @@
+"""pytest's junit file, as far as tests write to it: in a worker, for the controller's file.
+
+``record_testsuite_property``, ``record_xml_attribute`` and a warning of ``record_property`` look
+for the session's ``LogXML``. pytest makes none in a worker, and what they record would be lost
+(pytest issue 7767).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from _pytest.junitxml import LogXML, xml_key
+
+if TYPE_CHECKING:
+    import pytest
+
+Property = tuple[str, str, int]
+"""A property of the whole run: name, value, and which time it is that this worker records it."""
+
+
+class Notes(LogXML):
+    """A worker's ``LogXML``: it takes notes and writes no file, for it implements no hook.
+
+    pluggy finds hooks with ``dir``.
+    """
+
+    _taken = 0
+    _told: dict[str, str] = {}  # noqa: RUF012 -- replaced, never changed
+
+    def __dir__(self) -> list[str]:
+        return []
+
+    def take_attributes(self) -> dict[str, str]:
+        """What the running test has recorded of itself since this was last asked."""
+        every = {
+            str(name): str(value)
+            for reporter in self.node_reporters.values()
+            for name, value in reporter.attrs.items()
+        }
+        new = dict(every.items() - self._told.items())
+        self._told = every
+        return new
+
+    def forget_test(self) -> None:
+        self._told = {}
+        self.node_reporters.clear()
+        self.node_reporters_ordered.clear()
+
+    def take_properties(self) -> tuple[Property, ...]:
+        """What has been recorded of the whole run since this was last asked."""
+        every, first = self.global_properties, self._taken
+        self._taken = len(every)
+        return tuple((*every[n], every[: n + 1].count(every[n])) for n in range(first, len(every)))
+
+
+def take_notes(config: pytest.Config) -> None:
+    """Let a worker's tests record what they would in the process that writes the file."""
+    if not getattr(config.option, "xmlpath", None) or config.stash.get(xml_key, None) is not None:
+        return
+    config.stash[xml_key] = Notes(
+        config.option.xmlpath,
+        config.option.junitprefix,
+        family=config.getini("junit_family"),
+    )
+    config.pluginmanager.register(config.stash[xml_key])  # pytest unregisters it
+
+
+def notes(config: pytest.Config) -> Notes | None:
+    found = config.stash.get(xml_key, None)
+    return found if isinstance(found, Notes) else None
+
+
+def add_attributes(config: pytest.Config, report: Any, attributes: dict[str, str]) -> None:
+    """Add attributes to the test case that ``report``, of any phase, is of."""
+    log = config.stash.get(xml_key, None)
+    if log is not None:
+        log.node_reporter(report).attrs.update(attributes)
+
+
+def add_properties(config: pytest.Config, properties: Sequence[Property]) -> None:
+    """Add properties of the whole run. What several workers recorded, because a session fixture
+    ran in each, is there as often as in the one that recorded it most."""
+    log = config.stash.get(xml_key, None)
+    if log is None:
+        return
+    for name, value, time in properties:
+        if log.global_properties.count((name, value)) < time:
+            log.global_properties.append((name, value))

@@ -1,0 +1,195 @@
+"""pytest's capture, terminal and faulthandler, as far as a forked copy must not share them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from io import BytesIO, FileIO, TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pytest_braid.seam import interpreter
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def _captures(config: pytest.Config) -> Iterator[Any]:
+    """The global capture's parts: of stdout, then of stderr."""
+    manager: Any = config.pluginmanager.get_plugin("capturemanager")
+    capturing = getattr(manager, "_global_capturing", None)
+    for name in ("out", "err"):
+        yield getattr(capturing, name, None)
+
+
+def _captured_files(config: pytest.Config) -> Iterator[tuple[Any, TextIO]]:
+    """Those parts that capture into files (``--capture=fd``), each with its file."""
+    for capture in _captures(config):
+        if hasattr(capture, "targetfd"):
+            yield capture, capture.tmpfile
+
+
+def probe_capture(config: pytest.Config) -> str | None:
+    """Why the captured streams cannot be given files of their own after a fork, if so."""
+    if config.getoption("capture") != "fd":
+        return None
+    found = list(_captured_files(config))
+    if found and all(hasattr(capture, "targetfd_save") for capture, _ in found):
+        return None
+    return (
+        "pytest's capture is built otherwise than braid knows it (CaptureManager._global_capturing)"
+    )
+
+
+def give_capture_files(config: pytest.Config, out: int, err: int) -> None:
+    """Put descriptors ``out`` and ``err`` under the stream objects of pytest's global capture.
+
+    The objects stay, because whoever keeps one (a ``logging.StreamHandler``) must go on writing to
+    the right place; only what is under them changes: forked copies of one open file share its
+    offset and its end, and would read and truncate each other's output. In a worker ``out`` and
+    ``err`` are high numbers, out of the way of a test that closes all low ones.
+    """
+    for capture, descriptor in zip(_captures(config), (out, err), strict=True):
+        _give_file(capture, descriptor)
+
+
+def _give_file(capture: Any, descriptor: int) -> None:
+    stream: Any = getattr(capture, "tmpfile", None)
+    if hasattr(capture, "targetfd"):
+        old = stream.buffer
+        known = None if stream.closed else stream.fileno()
+        _put_under(stream, FileIO(descriptor, "rb+", closefd=False), "replace")
+        old.close()
+        if known is not None:  # ``faulthandler`` may have been given it
+            os.dup2(descriptor, known, inheritable=False)
+        capture.targetfd_save = interpreter.out_of_reach(capture.targetfd_save)
+    elif isinstance(stream, TextIOWrapper) and hasattr(stream, "getvalue"):
+        written = b"" if stream.closed else stream.getvalue().encode()
+        _put_under(stream, _Mirror(descriptor, written), "strict")
+
+
+def _put_under(stream: TextIOWrapper, raw: Any, errors: str) -> None:
+    TextIOWrapper.__init__(
+        stream, raw, encoding="utf-8", errors=errors, newline="", write_through=True
+    )
+
+
+def capture_mender(config: pytest.Config, out: int, err: int) -> Callable[[], None]:
+    """What opens the captured streams again if a test has closed them. Such a test fails; so would
+    all others after it."""
+    pairs = zip(_captures(config), (out, err), strict=True)
+    found = [(capture, number) for capture, number in pairs if hasattr(capture, "tmpfile")]
+
+    def mend() -> None:
+        for capture, descriptor in found:
+            if capture.tmpfile.closed:
+                os.truncate(descriptor, 0)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                _give_file(capture, descriptor)
+
+    return mend
+
+
+def leave_capture_alone(config: pytest.Config) -> None:
+    """In a copy of this process that a test has forked: what has been captured is for the original
+    to read. Reading empties the file that both share."""
+    for capture in _captures(config):
+        if capture is not None:
+            capture.snap = str
+
+
+class _Mirror(BytesIO):
+    """What ``--capture=sys`` keeps in memory, with a copy in a file that outlives the process."""
+
+    def __init__(self, descriptor: int, data: bytes) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.write(data)
+
+    def write(self, data: Any) -> int:
+        os.pwrite(self._descriptor, data, self.tell())
+        return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        left = super().truncate(size)
+        os.truncate(self._descriptor, left)
+        return left
+
+
+def send_output_to(config: pytest.Config, log: int) -> None:
+    """Send to ``log`` what would reach descriptors 1 and 2 when nothing is captured."""
+    for capture, _ in _captured_files(config):
+        os.dup2(log, capture.targetfd_save, inheritable=False)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+
+
+def captures_in_files(config: pytest.Config) -> bool:
+    """Whether the output of tests goes to the files of :func:`give_capture_files`."""
+    return any(True for _ in _captured_files(config))
+
+
+def terminal_markup(config: pytest.Config) -> bool:
+    """Whether this process's terminal reporter would use colours on its stdout."""
+    from _pytest.config import create_terminal_writer
+
+    if not config.pluginmanager.has_plugin("terminal"):
+        return False
+    return bool(create_terminal_writer(config, sys.stdout).hasmarkup)
+
+
+class QuietTerminal:
+    """Stands in a worker under the name ``terminalreporter``.
+
+    It answers as the reporter would (plugins ask it for its writer, its verbosity, its
+    ``config``) and implements no hook: the controller reports. pluggy finds hooks with ``dir``.
+    """
+
+    def __init__(self, reporter: object) -> None:
+        self._reporter = reporter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reporter, name)
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+def quiet_terminal(config: pytest.Config, markup: bool) -> None:
+    """Silence the terminal reporter of a worker; its writer renders as the controller's would."""
+    manager = config.pluginmanager
+    reporter: Any = manager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    writer = reporter._tw
+    writer._file = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- lives as long as the process
+    writer.hasmarkup = markup
+    manager.unregister(reporter)
+    manager.register(QuietTerminal(reporter), "terminalreporter")
+
+
+def give_fault_file(config: pytest.Config, descriptor: int) -> None:
+    """Let faulthandler write to ``descriptor``, under pytest's and under its own number."""
+    try:
+        from _pytest.faulthandler import fault_handler_stderr_fd_key as key
+    except ImportError:
+        return
+    number = config.stash.get(key, None)
+    if number is not None:
+        os.dup2(descriptor, number, inheritable=False)
+
+
+def show_collecting(config: pytest.Config) -> None:
+    """Let the terminal say ``collecting ...`` where it would before a collection of its own."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.pytest_collection()
+
+
+def show_collected(config: pytest.Config, found: int) -> None:
+    """Let the terminal say ``collected N items``, as it does after a collection of its own."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter._numcollected = found
+        reporter.report_collect(True)

@@ -1,0 +1,86 @@
+"""pytest's config and session, as far as forked copies must differ or the controller must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def probe_basetemp(config: pytest.Config) -> str | None:
+    """Why a worker cannot be given a base directory of its own, if so."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is None or hasattr(factory, "_basetemp"):
+        return None
+    return (
+        "pytest's temporary directories are built otherwise than braid knows them (TempPathFactory)"
+    )
+
+
+def run_basetemp(config: pytest.Config) -> Path | None:
+    """The base directory of the run, made now; ``None`` without pytest's ``tmpdir`` plugin."""
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    return None if factory is None else Path(factory.getbasetemp())
+
+
+def give_basetemp(config: pytest.Config, path: Path) -> None:
+    """Give a forked worker its own base directory, without the path that empties one first."""
+    config.option.basetemp = str(path)
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    if factory is None:
+        return
+    path.mkdir(mode=0o700, exist_ok=True)
+    factory._given_basetemp = path
+    factory._basetemp = path
+    if hasattr(factory, "_next_number"):  # pytest 9.2
+        factory._next_number.clear()
+
+
+def unconfigure(config: pytest.Config) -> None:
+    """``pytest_unconfigure`` and the callbacks of ``config.add_cleanup``, once."""
+    config._ensure_unconfigure()
+
+
+def fresh_cleanups(config: pytest.Config) -> Callable[[], None]:
+    """Let ``config.add_cleanup`` of a forked worker keep callbacks of its own; those from before
+    the fork are the zygote's. Returns what calls them."""
+    private: Any = config
+    if hasattr(config, "_cleanup_stack"):  # pytest 8.4
+        private._cleanup_stack = ExitStack()
+        close: Callable[[], None] = private._cleanup_stack.close
+        return close
+    private._cleanup = []
+
+    def call_all() -> None:
+        while private._cleanup:
+            private._cleanup.pop()()
+
+    return call_all
+
+
+def stepwise_count(config: pytest.Config) -> int | None:
+    """How many tests ``--stepwise`` counted in this process, if it runs and counts (pytest 8.4)."""
+    info = getattr(config.pluginmanager.get_plugin("stepwiseplugin"), "cached_info", None)
+    count = getattr(info, "last_test_count", None)
+    return count if isinstance(count, int) else None
+
+
+def set_stepwise_count(config: pytest.Config, count: int) -> None:
+    """Tell the controller's ``--stepwise`` what the collecting process counted."""
+    plugin: Any = config.pluginmanager.get_plugin("stepwiseplugin")
+    if hasattr(plugin, "cached_info"):
+        plugin.cached_info.last_test_count = count
+
+
+def is_own(module: str) -> bool:
+    """Whether a hook implementation of this module is pytest's."""
+    return module.partition(".")[0] == "_pytest"
+
+
+def report_identity(report: pytest.TestReport) -> Any:
+    """What makes the next report of the same test: pytest 9.2 parses node ids, once is enough."""
+    return getattr(report, "id", report.nodeid)

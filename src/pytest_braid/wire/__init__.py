@@ -1,0 +1,1 @@
+"""Words between processes: messages, their encoding, and the descriptors they travel over."""

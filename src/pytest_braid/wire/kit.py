@@ -1,0 +1,81 @@
+"""The descriptors of one worker. What must outlive a worker's death belongs to the controller:
+
+====== ============================== ======================================
+queue  pipe                           the tests it is to run
+speech stream socket                  what it says
+out    file                           what the running test printed, captured
+err    file                           likewise
+fault  file                           faulthandler's dump
+claim  file of four bytes, mapped     the test it runs, readable after SIGKILL
+====== ============================== ======================================
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import NamedTuple
+
+_SIZE = 4
+
+
+class WorkerKit(NamedTuple):
+    """The worker's side: plain descriptor numbers, in the order in which they are sent."""
+
+    queue: int
+    speech: int
+    out: int
+    err: int
+    fault: int
+    claim: int
+
+
+class ZygoteKit(NamedTuple):
+    """What the controller gives its zygote, so as to know of it after its death.
+
+    ``out`` and ``err`` are descriptors for what pytest captures in it, ``log`` for what it prints
+    outside of that (``None``: where the controller prints); ``parent`` is the controller's process.
+    """
+
+    out: int
+    err: int
+    log: int | None
+    place: Place
+    parent: int
+
+
+class Claim:
+    """The index of the test that a worker runs, in memory shared with the controller."""
+
+    def __init__(self, descriptor: int) -> None:
+        if os.fstat(descriptor).st_size < _SIZE:
+            os.truncate(descriptor, _SIZE)
+        self._memory = mmap.mmap(descriptor, _SIZE)
+
+    def set(self, test: int | None) -> None:
+        self._memory[:] = (0 if test is None else test + 1).to_bytes(_SIZE, "little")
+
+    def get(self) -> int | None:
+        value = int.from_bytes(self._memory[:], "little")
+        return value - 1 if value else None
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+class Place:
+    """What a forked copy is at, in words, in memory shared with the process that made this."""
+
+    _ROOM = 1024
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, self._ROOM)
+
+    def set(self, text: str) -> None:
+        self._memory[:] = text.encode(errors="replace")[: self._ROOM].ljust(self._ROOM, b"\0")
+
+    def get(self) -> str:
+        return self._memory[:].rstrip(b"\0").decode(errors="ignore")
+
+    def close(self) -> None:
+        self._memory.close()

@@ -1,0 +1,281 @@
+"""Every message between the processes of a run, one tagged union per direction.
+
+::
+
+    CONTROLLER ── ToZygote ──▶ ZYGOTE        one socket; FromZygote comes back on it
+        │  ▲
+        │  └──── FromWorker ── WORKER        a socket per worker
+        └── test indices ────▶ WORKER        a pipe per worker (see ``queue``)
+
+``at`` is in seconds of the monotonic clock, which all processes of a machine share. ``bytes``
+fields named ``packed`` hold values encoded by :mod:`pytest_braid.wire.values`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """Base of all messages."""
+
+
+# --- controller to zygote ---------------------------------------------------------------------
+
+
+class Configure(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Go on through pytest's session as a worker would, and collect.
+
+    ``packed`` is the ``workerinput`` that plugins see before the workers exist; ``basetemp`` the
+    directory below which each worker makes its own.
+    """
+
+    packed: bytes
+    basetemp: str
+
+
+class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``)."""
+
+    worker: int
+    packed: bytes
+
+
+class Signal(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Send a signal to a worker if it is still there (only its parent knows for sure)."""
+
+    worker: int
+    signum: int
+    group: bool
+
+
+class Shutdown(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """All workers are gone: unconfigure and end."""
+
+
+ToZygote = Configure | Fork | Signal | Shutdown
+
+
+# --- zygote to controller ---------------------------------------------------------------------
+
+
+class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the controller must know of one collected test; ``location`` as in pytest's items."""
+
+    nodeid: str
+    location: tuple[str, int | None, str]
+
+
+class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A collection report that failed, was skipped, or is needed by ``--last-failed``.
+
+    ``children`` are the node ids of the tests directly below the collector; ``shown`` as in
+    :class:`Report`.
+    """
+
+    packed: bytes
+    children: tuple[str, ...]
+    shown: str | None
+
+
+class Deselected(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Tests were deselected."""
+
+    nodeids: tuple[str, ...]
+
+
+class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The collection is complete.
+
+    ``found`` counts the tests before deselection; ``lines`` is what plugins want printed below
+    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers.
+    """
+
+    tests: tuple[Test, ...]
+    found: int
+    lines: tuple[str, ...]
+    stepwise: int | None
+
+
+class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The collection has ended in order, and the zygote waits for the first order to fork.
+
+    :class:`Collected` comes before, and even if the collection was broken off.
+    """
+
+
+class Refused(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """What the session holds cannot be shared by forked copies; each reason names one thing."""
+
+    reasons: tuple[str, ...]
+
+
+class Exited(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A worker's process is gone. ``status`` as ``os.waitstatus_to_exitcode`` gives it."""
+
+    worker: int
+    status: int
+
+
+class UsageFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """``pytest.UsageError`` while configuring, while collecting, or from a hook around a test."""
+
+    texts: tuple[str, ...]
+
+
+class ZygoteEnded(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The last message of a zygote. ``packed`` is its ``workeroutput`` if no worker was forked."""
+
+    exitstatus: int
+    packed: bytes | None
+
+
+# --- worker (and zygote) to controller ---------------------------------------------------------
+
+
+class Ready(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The worker will read its queue."""
+
+    at: float
+
+
+class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The worker is about to run a test."""
+
+    test: int
+    at: float
+
+
+class Asking(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The worker's queue is empty and it waits."""
+
+    at: float
+
+
+class PlainReport(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A report without traceback or foreign attributes, rebuilt without the serialisation hooks.
+
+    ``keywords`` come with the first report of a test only. ``skip`` is pytest's
+    ``(path, line, reason)`` of a skipped test.
+    """
+
+    test: int
+    when: Literal["setup", "call", "teardown"]
+    outcome: Literal["passed", "skipped"]
+    duration: float
+    start: float
+    stop: float
+    sections: tuple[tuple[str, str], ...]
+    keywords: dict[str, int] | None
+    skip: tuple[str, int, str] | None
+
+
+class Report(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Any other report, as pytest's serialisation hooks made it.
+
+    ``shown`` is what its representation writes to the terminal, if they send only its text;
+    ``failed_subtests`` how many of the test's subtests have failed so far.
+    """
+
+    test: int
+    packed: bytes
+    shown: str | None
+    failed_subtests: int
+
+
+class JunitNoted(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """What was recorded for the junit file: attributes of the running test, and properties of the
+    whole run (name, value, which time it is that this worker records them). ``test`` is ``None``
+    after the last."""
+
+    test: int | None
+    attributes: dict[str, str]
+    properties: tuple[tuple[str, str, int], ...]
+
+
+class Warned(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A recorded warning. ``bases`` are the dotted names of its class's ancestors, itself first;
+    ``has_source`` says that it is of an object (a file not closed) of unknown origin."""
+
+    text: str
+    bases: tuple[str, ...]
+    filename: str
+    lineno: int
+    line: str | None
+    has_source: bool
+    when: Literal["config", "collect", "runtest"]
+    nodeid: str
+    location: tuple[str, int, str] | None
+
+
+class Done(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The test is over, its teardown included. Its warnings follow, as in a serial run."""
+
+    test: int
+    at: float
+
+
+class Stopping(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The worker's own session wants to stop (``-x``, ``session.shouldstop``)."""
+
+    shouldfail: str | None
+    shouldstop: str | None
+
+
+class Interrupted(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """``KeyboardInterrupt`` or ``pytest.exit`` ended the session.
+
+    ``text`` is the exception's; ``crash`` where it was raised, with pytest's line about it;
+    ``shown`` what ``--full-trace`` shows. Without a place nothing but the user interrupted.
+    """
+
+    kind: Literal["exit", "keyboard"]
+    text: str
+    returncode: int | None
+    crash: tuple[str, int, str] | None
+    shown: str
+
+
+class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """An internal error of pytest or a plugin; ``text`` is pytest's rendering."""
+
+    text: str
+
+
+class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The last message of a worker: its ``workeroutput``."""
+
+    packed: bytes
+
+
+FromWorker = (
+    Ready
+    | Begun
+    | Asking
+    | PlainReport
+    | Report
+    | JunitNoted
+    | Warned
+    | Done
+    | Stopping
+    | Interrupted
+    | UsageFailed
+    | InternalFailed
+    | Goodbye
+)
+
+FromZygote = (
+    CollectReported
+    | Deselected
+    | Collected
+    | Waiting
+    | Refused
+    | Exited
+    | UsageFailed
+    | ZygoteEnded
+    | Warned
+    | Interrupted
+    | InternalFailed
+)

@@ -1,0 +1,101 @@
+"""A worker's local queue: a pipe of test indices, kept by the kernel.
+
+The controller writes, the worker reads one index when it needs one, and the controller, which
+keeps the reading end too, takes back what the worker has not read. The kernel hands each record to
+exactly one reader, so a test can be revoked while the worker is busy, without asking it and
+without a thread in it. Records are four bytes, written whole (POSIX: a write of up to PIPE_BUF
+bytes is atomic) and, being aligned in the pipe's pages, read whole.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+from collections.abc import Callable, Iterable
+from functools import partial
+
+END = -1
+"""Nothing more is meant for this worker: tear everything down."""
+
+FINISH = -2
+"""The run is over."""
+
+_SIZE = 4
+
+
+class QueueReader:
+    """The worker's end."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        # Bound here, before a test can patch the modules: it is read inside of teardowns.
+        self._wait_readable = poll.poll
+        self._read_some = partial(os.read, descriptor, _SIZE)
+
+    def take(self, ask: Callable[[], None]) -> int:
+        """The next record, waiting for it; ``ask`` is called once if the queue is empty.
+
+        Raises:
+            EOFError: the controller is gone.
+        """
+        record = self._read()
+        if record is not None:
+            return record
+        ask()
+        return self.wait()
+
+    def wait(self) -> int:
+        """The next record, waiting for it without asking. A record can be revoked between the
+        wake-up and the read: then the wait goes on."""
+        while True:
+            self._wait_readable()
+            record = self._read()
+            if record is not None:
+                return record
+
+    def _read(self) -> int | None:
+        try:
+            data = self._read_some()
+        except BlockingIOError:
+            return None
+        if not data:
+            raise EOFError("the controller is gone")
+        return int.from_bytes(data, "little", signed=True)
+
+
+class QueueWriter:
+    """The controller's end, which can also read."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        os.set_blocking(self._writing, False)
+
+    @property
+    def reading_end(self) -> int:
+        """The descriptor to send to the worker."""
+        return self._reading
+
+    def put(self, records: Iterable[int]) -> None:
+        """Append records. The scheduler never queues more than a pipe holds."""
+        values = list(records)
+        os.write(self._writing, struct.pack(f"<{len(values)}i", *values))
+
+    def take_back(self) -> list[int]:
+        """All tests that the worker has not read. Answers (``END``, ``FINISH``) stay its own."""
+        try:
+            data = os.read(self._reading, 1 << 16)
+        except BlockingIOError:
+            return []
+        records = [value for (value,) in struct.iter_unpack("<i", data)]
+        answers = [value for value in records if value < 0]
+        if answers:
+            self.put(answers)
+        return [value for value in records if value >= 0]
+
+    def close(self) -> None:
+        os.close(self._reading)
+        os.close(self._writing)

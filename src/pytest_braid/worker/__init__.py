@@ -1,0 +1,1 @@
+"""A worker: runs one test after another and says what happened."""

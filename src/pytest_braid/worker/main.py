@@ -1,0 +1,203 @@
+"""The main strand: pytest's own protocol, one test after another, in a forked worker."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from pytest_braid.seam.hooks import decide_nextitem
+from pytest_braid.seam.interpreter import end_process
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.kit import Claim
+from pytest_braid.wire.queue import END, FINISH, QueueReader
+from pytest_braid.wire.values import pack
+from pytest_braid.worker.limit import Limit
+from pytest_braid.worker.speech import Reporter, ignore_interrupts
+
+
+class Successor:
+    """Stands in for ``nextitem``, which is not decided before someone looks.
+
+    pytest names the next test when a test *starts* and uses it when the test is torn down. A test
+    that runs for a minute would so hold its successor for a minute. This object is passed
+    instead; the first look at it takes the next test from the queue, or asks for one. It is false
+    if there is none, and otherwise answers as the item does. The hooks of the teardown get what
+    it stands for (``seam.hooks``), because ``nextitem is None`` cannot be answered by a stand-in.
+    """
+
+    __slots__ = ("_current", "_item", "_strand", "record")
+
+    def __init__(self, strand: MainStrand, current: pytest.Item) -> None:
+        self._strand = strand
+        self._current = current
+        self._item: pytest.Item | pytest.Collector | None = None
+        self.record: int | None = None
+        """What was taken from the queue, once someone has looked."""
+
+    def look(self) -> pytest.Item | pytest.Collector | None:
+        if self.record is None:
+            self.record = self._strand.take_in_teardown()
+            if self.record >= 0:
+                self._item = self._strand.items[self.record]
+            if self._item is self._current:
+                # A plugin put one item into the collection twice, apart from itself. Here it is
+                # its own neighbour; pytest would not tear it down, and not set it up again.
+                self._item = self._current.parent  # it has what is asked
+        return self._item
+
+    def __bool__(self) -> bool:
+        return self.look() is not None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.look(), name)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self.look() == other
+
+    def __hash__(self) -> int:
+        return hash(self.look())
+
+    def __repr__(self) -> str:
+        return "<Successor: not decided>" if self.record is None else repr(self._item)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """So that ``isinstance(nextitem, pytest.Item)`` holds where it would in a serial run."""
+        return type(self.look())
+
+
+class MainStrand:
+    """Takes tests from the queue until the run is over."""
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        queue: QueueReader,
+        claim: Claim,
+        reporter: Reporter,
+        limit: Limit,
+    ) -> None:
+        self.items = session.items
+        self._session = session
+        self._queue = queue
+        self._claim = claim
+        self._reporter = reporter
+        self._limit = limit
+        decide_nextitem(session.config, _decided)
+
+    def run(self) -> None:
+        """Returns when the run is over.
+
+        Raises:
+            KeyboardInterrupt, pytest.exit.Exception: a test did, or Ctrl-C.
+        """
+        try:
+            self._run()
+        except pytest.UsageError as error:  # pytest calls no hook for this one
+            self._reporter.speech.say(m.UsageFailed(tuple(map(str, error.args))))
+            raise
+        except self._session.Failed as error:  # nor for this one
+            self._reporter.speech.say(m.Stopping(str(error), None))
+            raise
+
+    def _run(self) -> None:
+        self._reporter.speech.say(m.Ready(self._reporter.clock()))
+        record = self._take()
+        while record != FINISH:
+            if record == END:
+                record = self._wait()
+            elif self._limit.is_reached():
+                record = self._stop()
+            else:
+                record = self._run_one(record)
+
+    def take_in_teardown(self) -> int:
+        before = self._reporter.clock()
+        record = self._queue.take(self._ask_in_teardown)
+        self._reporter.waited += self._reporter.clock() - before
+        return record
+
+    def _take(self) -> int:
+        return self._queue.take(self._ask)
+
+    def _wait(self) -> int:
+        self._reporter.speech.flush()
+        return self._queue.wait()
+
+    def _ask(self) -> None:
+        self._reporter.speech.say(m.Asking(self._reporter.clock()))
+
+    def _ask_in_teardown(self) -> None:
+        """What the test has said is held until it is over: if it ends this process now, then that
+        is its outcome, whether the queue was empty or not."""
+        self._reporter.speech.say_first(m.Asking(self._reporter.clock()))
+
+    def _run_one(self, test: int) -> int:
+        item = self.items[test]
+        self._reporter.begin(test)
+        self._claim.set(test)  # or, killed in between, the last test would be told as not over
+        successor = Successor(self, item)
+        self._session.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
+        self._reporter.done()
+        self._limit.note()
+        if self._session.shouldfail or self._session.shouldstop:
+            return self._stop()
+        return self._take() if successor.record is None else successor.record
+
+    def _stop(self) -> int:
+        """Start nothing more (``-x``); the controller takes the rest of the queue back. It finds
+        the reason itself where it lies in the failures of all workers."""
+        self._reporter.speech.say(
+            m.Stopping(_reason(self._session.shouldfail), _reason(self._session.shouldstop))
+        )
+        while self._wait() != FINISH:
+            pass
+        return FINISH
+
+
+def _decided(nextitem: Any) -> Any:
+    return nextitem.look() if type(nextitem) is Successor else nextitem
+
+
+def _reason(stop: bool | str) -> str | None:
+    return str(stop) if stop else None
+
+
+class LastWord:
+    """Ends the worker when pytest's session ends: the outermost wrapper of its last hook.
+
+    Returning into pytest would go on to ``pytest_unconfigure``, which is the zygote's to call,
+    and then into whatever called pytest.
+    """
+
+    def __init__(
+        self, reporter: Reporter, output: dict[str, Any], cleanups: Callable[[], None]
+    ) -> None:
+        self._reporter = reporter
+        self._output = output
+        self._cleanups = cleanups
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, object, object]:
+        self._reporter.speech.end_copies()
+        ignore_interrupts()  # what follows is the teardown
+        code = 0
+        try:
+            result = yield
+            self._cleanups()
+            return result  # noqa: TRY300
+        except BaseException:  # noqa: BLE001 -- whatever it was, the worker ends here
+            self._reporter.speech.hold(m.InternalFailed(traceback.format_exc()))
+            code = 1
+        finally:
+            self._output["exitstatus"] = int(exitstatus)
+            self._output["shouldfail"] = session.shouldfail
+            self._output["shouldstop"] = session.shouldstop
+            self._reporter.tell_notes(is_last=True)
+            self._reporter.speech.say(m.Goodbye(pack(self._output)))
+            end_process(code)

@@ -1,0 +1,332 @@
+"""What a worker (or the zygote) says to the controller: hooks of pytest turned into messages."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import linecache
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from pytest_braid.seam import junit, reports
+from pytest_braid.seam.session import is_own
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.channel import Channel, Encoder
+from pytest_braid.wire.values import pack
+
+_ASYNCHRONOUS = {
+    getattr(signal, name)
+    for name in (
+        *("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF"),
+        *("SIGUSR1", "SIGUSR2", "SIGCHLD"),
+    )
+    if hasattr(signal, name)
+}
+"""Signals whose handlers raise (Ctrl-C, a time-out) at any point of a program."""
+
+_COPY_ENDED = (
+    b"braid: a test called os.fork() and returned in the child too: the child ends here. End it "
+    b"with os._exit() where its work is done.\n"
+)
+
+
+class Speech:
+    """Messages on their way out, held until there is a reason to send them.
+
+    What a test said is sent no later than the next test begins or the worker waits: a worker that
+    is killed can lose only what its running test said, and that test is then reported as crashed.
+    A failure is sent at once, so that it is not lost if the teardown ends the process.
+    """
+
+    def __init__(self, channel: Channel[Any]) -> None:
+        self._channel = channel
+        self._held: list[bytes] = []
+        self._owner = os.getpid()
+        # Bound here, before a test can patch the modules: what a teardown says goes this way.
+        self._frame = Encoder().frame
+        self._mask = signal.pthread_sigmask
+        self._pid = os.getpid
+
+    def end_copies(self) -> None:
+        """End a copy of this process that a test has forked and let return into pytest.
+
+        In a serial run it would run the rest of the session a second time. Here it would say with
+        the voice of the worker, and take tests from its queue.
+        """
+        if self._pid() != self._owner:
+            with contextlib.suppress(OSError):
+                os.write(2, _COPY_ENDED)
+            os._exit(1)
+
+    def hold(self, message: msgspec.Struct) -> None:
+        self.end_copies()
+        self._held.append(self._frame(message))
+
+    def forget(self) -> None:
+        """Drop what is held."""
+        self._held.clear()
+
+    def say(self, message: msgspec.Struct) -> None:
+        self.hold(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        self._send(self._held)
+
+    def say_first(self, message: msgspec.Struct) -> None:
+        """Send a message before those that are held, which stay held."""
+        self._send([self._frame(message)])
+
+    def _send(self, frames: list[bytes]) -> None:
+        """Signals wait meanwhile: half a message would break the stream, and one sent twice too."""
+        self.end_copies()
+        before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
+        try:
+            self._channel.socket.sendall(b"".join(frames))
+            frames.clear()
+        finally:
+            self._mask(signal.SIG_SETMASK, before)
+
+
+class Spokesman:
+    """The hooks that zygote and worker have in common. Registered in both, one at a time."""
+
+    def __init__(self, speech: Speech) -> None:
+        self.speech = speech
+        self.test: int | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: Literal["config", "collect", "runtest"],
+        nodeid: str,
+        location: tuple[str, int, str] | None,
+    ) -> None:
+        self.speech.hold(warned(warning_message, when, nodeid, location))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        self.speech.say(m.InternalFailed(str(excrepr)))
+        return True  # pytest writes it to stderr unless someone says that it is told
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        ignore_interrupts()  # what follows is the teardown
+        self.speech.say(interrupted(excinfo))
+
+
+def ignore_interrupts() -> None:
+    """With a handler, not ``SIG_IGN``, which the processes that a teardown starts would inherit."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def interrupted(excinfo: pytest.ExceptionInfo[Any]) -> m.Interrupted:
+    shown = excinfo.getrepr(funcargs=True)
+    at = shown.reprcrash
+    crash = None if at is None else (at.path, at.lineno, at.message)
+    if isinstance(excinfo.value, pytest.exit.Exception):
+        return m.Interrupted(
+            "exit", str(excinfo.value.msg), excinfo.value.returncode, crash, str(shown)
+        )
+    return m.Interrupted("keyboard", str(excinfo.value), None, crash, str(shown))
+
+
+def warned(
+    message: warnings.WarningMessage,
+    when: Literal["config", "collect", "runtest"],
+    nodeid: str,
+    location: tuple[str, int, str] | None,
+) -> m.Warned:
+    category = message.category
+    allocated = message.source and _allocation(message.source)
+    return m.Warned(
+        text=str(message.message),
+        bases=tuple(f"{c.__module__}:{c.__qualname__}" for c in category.__mro__),
+        filename=message.filename,
+        lineno=message.lineno,
+        line=_with(message, allocated) if allocated else message.line,
+        has_source=message.source is not None and not allocated,
+        when=when,
+        nodeid=nodeid,
+        location=location,
+    )
+
+
+def _allocation(source: object) -> str:
+    """Where ``source`` came from, in pytest's words, if ``tracemalloc`` runs."""
+    import tracemalloc
+
+    trace = tracemalloc.get_object_traceback(source)
+    return "\n".join(["Object allocated at:", *trace.format()]) if trace else ""
+
+
+def _with(message: warnings.WarningMessage, text: str) -> str:
+    """The warning's source line and, below it, a text that only this process can tell."""
+    line = message.line or linecache.getline(message.filename, message.lineno)
+    return f"{line.strip()}\n\n{text}"
+
+
+class Reporter(Spokesman):
+    """A worker's hooks: the reports of the tests that it runs."""
+
+    def __init__(
+        self,
+        speech: Speech,
+        config: pytest.Config,
+        identity: dict[str, Any],
+        mend_capture: Callable[[], None],
+    ) -> None:
+        super().__init__(speech)
+        self._mend_capture = mend_capture
+        self._config = config
+        self._identity = identity
+        self._plain_keys = plain_keys(config)
+        self._notes = junit.notes(config)
+        self._warnings: list[m.Warned] = []
+        self._last = 0
+        self._keywords_sent: int | None = None
+        self.clock = time.monotonic  # bound before a test can patch the module
+        self.waited = 0.0
+        """Seconds that the running teardown waited for the answer what comes next."""
+
+    def begin(self, test: int) -> None:
+        self.test = self._last = test
+        self.speech.say(m.Begun(test, self.clock()))
+
+    def done(self) -> None:
+        assert self.test is not None
+        self.speech.hold(m.Done(self.test, self.clock()))
+        self.test = None
+        for warning in self._warnings:
+            self.speech.hold(warning)
+        self._warnings.clear()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: Literal["config", "collect", "runtest"],
+        nodeid: str,
+        location: tuple[str, int, str] | None,
+    ) -> None:
+        """Pytest records what a test warned of when all else of it is over: so it is told last."""
+        warning = warned(warning_message, when, nodeid, location)
+        if self.test is None:
+            self.speech.hold(warning)
+        else:
+            self._warnings.append(warning)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        self.speech.end_copies()  # before the teardown, which is its original's
+        self._mend_capture()
+        report = yield
+        if call.when == "teardown" and self.waited:
+            report.duration = max(0.0, report.duration - self.waited)
+            self.waited = 0.0
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test = self._last if self.test is None else self.test  # reported when no test runs
+        if self._notes is not None:
+            self.tell_notes(is_last=report.when == "teardown")
+        self.speech.hold(self._plain(report, test) or self._full(report, test))
+        if report.outcome == "failed":
+            self.speech.flush()
+
+    def tell_notes(self, *, is_last: bool) -> None:
+        """Tell what the test has recorded for the junit file, before the report is told."""
+        if self._notes is None:
+            return
+        noted = m.JunitNoted(
+            self.test, self._notes.take_attributes(), self._notes.take_properties()
+        )
+        if noted.attributes or noted.properties:
+            self.speech.hold(noted)
+        if is_last:
+            self._notes.forget_test()
+
+    def _full(self, report: pytest.TestReport, test: int) -> m.Report:
+        data = self._serialised(report)
+        packed = pack(data | self._identity | {"item_index": test})
+        shown = reports.rendering(self._config, report.longrepr)
+        return m.Report(test, packed, shown, reports.failed_subtests(self._config, report))
+
+    def _serialised(self, report: pytest.TestReport) -> dict[str, Any]:
+        hook = self._config.hook.pytest_report_to_serializable
+        try:
+            return hook(config=self._config, report=report)  # type: ignore[no-any-return]
+        except Exception:  # noqa: BLE001 -- a plugin's own representation, of any kind
+            as_text = copy.copy(report)
+            as_text.longrepr = str(report.longrepr)
+            return hook(config=self._config, report=as_text)  # type: ignore[no-any-return]
+
+    def _plain(self, report: pytest.TestReport, test: int) -> m.PlainReport | None:
+        """The report without the generic path, if it holds nothing that would be lost."""
+        longrepr = report.longrepr
+        if (
+            report.__dict__.keys() != self._plain_keys
+            or type(report) is not pytest.TestReport
+            or report.user_properties
+            or report.outcome not in {"passed", "skipped"}
+            or type(report.duration) is not float
+            or not (longrepr is None or _is_skip(longrepr))
+            or not all(_is_section(section) for section in report.sections)
+        ):
+            return None
+        keywords: dict[str, int] | None = None
+        if self._keywords_sent != test:
+            keywords, self._keywords_sent = {**report.keywords}, test
+            if not _is_text_to_int(keywords):
+                self._keywords_sent = None
+                return None
+        return m.PlainReport(
+            test,
+            report.when,
+            report.outcome,
+            report.duration,
+            report.start,
+            report.stop,
+            tuple(report.sections),
+            keywords,
+            longrepr,  # type: ignore[arg-type]
+        )
+
+
+def _is_section(section: object) -> bool:
+    return type(section) is tuple and [*map(type, section)] == [str, str]
+
+
+def _is_skip(longrepr: object) -> bool:
+    return type(longrepr) is tuple and [*map(type, longrepr)] == [str, int, str]
+
+
+def _is_text_to_int(keywords: dict[Any, Any]) -> bool:
+    return all(type(k) is str and type(v) is int for k, v in keywords.items())
+
+
+def plain_keys(config: pytest.Config) -> frozenset[str]:
+    """The attributes of a report that has nothing special; none where a plugin serialises reports
+    in its own way, so that its hooks are always asked."""
+    hooks = (
+        config.hook.pytest_report_to_serializable,
+        config.hook.pytest_report_from_serializable,
+    )
+    for hook in hooks:
+        for implementation in hook.get_hookimpls():
+            if not is_own(getattr(implementation.function, "__module__", "")):
+                return frozenset()
+    report = pytest.TestReport("a", ("a", 0, "a"), {}, "passed", None, "call")
+    return frozenset(report.__dict__)

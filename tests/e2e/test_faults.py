@@ -1,0 +1,783 @@
+"""A test can end its process in any way and at any time: it fails, all others run once."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.e2e.running import Stage
+
+ENDS = {
+    "exit_0": ("os._exit(0)", "its process ended with exit code 0"),
+    "exit_3": ("os._exit(3)", "its process ended with exit code 3"),
+    "segv": ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11 (SIGSEGV)"),
+    "kill": ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9 (SIGKILL"),
+    "term": ("os.kill(os.getpid(), signal.SIGTERM)", "killed by signal 15 (SIGTERM)"),
+    "abort": ("os.abort()", "killed by signal 6 (SIGABRT)"),
+}
+
+AROUND = """
+    @pytest.mark.parametrize("n", range(6))
+    def test_before(n): note("ran before", n)
+
+    {}
+
+    @pytest.mark.parametrize("n", range(6))
+    def test_after(n): note("ran after", n)
+"""
+
+OTHERS = Counter({f"{name} {n}": 1 for name in ("before", "after") for n in range(6)})
+
+
+def around(test: str) -> str:
+    """A module with six tests before and six after ``test``."""
+    return AROUND.format("\n    ".join(test.strip().splitlines()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_test_that_ends_its_process_fails_alone(stage: Stage, end: str, workers: int) -> None:
+    how, words = ENDS[end]
+    stage.write(test_a=around(f"def test_ends():\n    note('ran it'); {how}"))
+    run = stage.run(workers=workers)
+    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
+    assert run.ran == OTHERS + Counter({"it": 1})
+    assert words in run.report("test_ends")
+    assert "crashed while running 'test_a.py::test_ends'" in run.report("test_ends")
+
+
+@pytest.mark.parametrize("capture", ["--capture=fd", "--capture=sys"])
+def test_the_last_output_is_in_the_report(stage: Stage, capture: str) -> None:
+    stage.write(
+        test_a=around("""
+def test_ends():
+    print("last words"); print("last errors", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGKILL)
+""")
+    )
+    run = stage.run(capture)
+    report = run.report("test_ends")
+    assert "Captured stdout" in report
+    assert "\nlast words\n" in report
+    assert "Captured stderr" in report
+    assert "\nlast errors\n" in report
+    assert run.counts == {"passed": 12, "failed": 1}
+
+
+@pytest.mark.parametrize("capture", ["--capture=fd", "--capture=sys", "-s"])
+def test_the_stacks_of_a_fatal_error_are_in_the_report(stage: Stage, capture: str) -> None:
+    stage.write(
+        test_a=around("""
+def deep(n):
+    if n: deep(n - 1)
+    os.kill(os.getpid(), signal.SIGSEGV)
+def test_ends():
+    print("last words")
+    deep(60)
+""")
+    )
+    run = stage.run(capture)
+    report = run.report("test_ends")
+    assert "Fatal Python error: Segmentation fault" in report
+    assert "in deep\n" in report
+    assert "in test_ends\n" in report
+    assert "last words" in (run.text if capture == "-s" else report)
+    assert "Segmentation fault" not in run.errors
+
+
+PLACES = {
+    "setup": """
+@pytest.fixture
+def ends(): END
+def test_ends(ends): pass
+""",
+    "teardown": """
+@pytest.fixture
+def ends():
+    yield
+    END
+def test_ends(ends): note("ran it")
+""",
+    "module fixture's setup": """
+@pytest.fixture(scope="module")
+def ends(): END
+def test_ends(ends): pass
+""",
+    "class fixture's setup": """
+@pytest.fixture(scope="class")
+def ends(): END
+class TestIt:
+    def test_ends(self, ends): pass
+""",
+    "class fixture's teardown": """
+@pytest.fixture(scope="class")
+def ends():
+    yield
+    END
+class TestIt:
+    def test_ends(self, ends): note("ran it")
+""",
+}
+
+
+@pytest.mark.parametrize("end", ["exit_0", "segv"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fixture_that_ends_the_process_fails_its_test_alone(
+    stage: Stage, place: str, end: str
+) -> None:
+    how, words = ENDS[end]
+    stage.write(test_a=around(PLACES[place].replace("END", how)))
+    run = stage.run()
+    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
+    assert run.ran == OTHERS + Counter({"it": 1} if "teardown" in place else {})
+    assert f"{words}" in run.text
+
+
+def test_a_module_fixture_that_ends_the_process_when_torn_down(stage: Stage) -> None:
+    """The last test of the module in that worker is to blame, as it is for any error there."""
+    stage.write(
+        test_a="""
+        @pytest.fixture(scope="module", autouse=True)
+        def ends():
+            yield
+            if os.environ["PYTEST_XDIST_WORKER"] == "gw0": os._exit(3)
+        @pytest.mark.parametrize("n", range(6))
+        def test_a(n): note("ran a", n)
+        """,
+        test_b="""
+        @pytest.mark.parametrize("n", range(6))
+        def test_b(n): note("ran b", n)
+        """,
+    )
+    run = stage.run(workers=1)
+    assert run.exit == 1
+    assert run.ran == Counter({f"{name} {n}": 1 for name in "ab" for n in range(6)})
+    assert run.counts == {"passed": 11, "failed": 1}
+    assert "crashed while running 'test_a.py::test_a[5]'" in run.text
+
+
+@pytest.mark.parametrize("end", ["exit_0", "exit_3", "segv"])
+def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, end: str) -> None:
+    how, words = ENDS[end]
+    stage.write(
+        conftest=f"""
+        @pytest.fixture(scope="session", autouse=True)
+        def ends():
+            yield
+            print("last words")
+            if os.environ["PYTEST_XDIST_WORKER"] == "gw0": {how}
+        """,
+        test_a=around(""),
+    )
+    run = stage.run()
+    assert run.exit == 1
+    assert run.ran == OTHERS
+    assert words in run.text
+    assert "'gw0' crashed" in run.text
+    assert "last words" in run.text
+
+
+@pytest.mark.parametrize("end", ["exit_0", "segv"])
+def test_a_worker_that_ends_in_sessionfinish_is_an_error(stage: Stage, end: str) -> None:
+    how, words = ENDS[end]
+    stage.write(
+        conftest=f"""
+        def pytest_sessionfinish(session):
+            if os.environ.get("PYTEST_XDIST_WORKER") == "gw0": {how}
+        """,
+        test_a=around(""),
+    )
+    run = stage.run()
+    assert run.exit == 1
+    assert run.ran == OTHERS
+    assert words in run.text
+    assert "'gw0' crashed while it ended its session" in run.text
+
+
+def test_a_worker_without_a_test_that_ends_in_sessionfinish_is_an_error(stage: Stage) -> None:
+    """The second worker is born only when the first has run all there is."""
+    stage.write(
+        conftest="""
+        forks = []
+        def before(): forks.append(os.getpid())
+        def after():
+            if len(forks) == 2: hold("birth")
+        def pytest_collection_finish(session):
+            os.register_at_fork(before=before, after_in_child=after)
+        def pytest_sessionfinish(session):
+            if os.environ.get("PYTEST_XDIST_WORKER") == "gw1": os._exit(3)
+        """,
+        test_a="""
+        def test_1(): note("ran 1")
+        def test_2(): note("ran 2")
+        """,
+    )
+    run = stage.start(gates=("birth",))
+    run.expect("holding birth", "ran 1", "ran 2")
+    run.release("birth")
+    ended = run.end()
+    assert (ended.exit, ended.counts) == (1, {"passed": 2})
+    assert ended.section("braid: workers that died without a test") == (
+        "worker 'gw1' crashed while it ended its session (fixtures of session scope, "
+        "pytest_sessionfinish): its process ended with exit code 3\n"
+    )
+    assert "braid: a worker died that had run no test, see above" in ended.text
+
+
+def test_the_others_of_a_crashed_module_and_class_run_once(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.fixture(scope="module", autouse=True)
+        def of_module():
+            note("up"); yield; note("down")
+        @pytest.fixture(scope="class", autouse=True)
+        def of_class(): yield
+        class TestIt:
+            def test_1(self): note("ran 1")
+            def test_2(self): note("ran 2"); os._exit(1)
+            def test_3(self): note("ran 3")
+        def test_4(): note("ran 4")
+        """
+    )
+    run = stage.run(workers=1)
+    assert run.counts == {"passed": 3, "failed": 1}
+    assert run.ran == Counter("1234")
+    assert [line for line in run.notes if "ran" not in line] == ["up", "up", "down"]
+
+
+def test_every_third_test_crashes(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(30))
+        def test_a(n):
+            note("ran", n)
+            if n % 3 == 0: os.kill(os.getpid(), signal.SIGKILL if n % 2 else signal.SIGSEGV)
+        """
+    )
+    run = stage.run("--max-worker-restart=100")
+    assert (run.exit, run.counts) == (1, {"passed": 20, "failed": 10})
+    assert run.ran == Counter(map(str, range(30)))
+
+
+def test_all_tests_crash(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(7))
+        def test_a(n):
+            note("ran", n)
+            os._exit(n)
+        """
+    )
+    run = stage.run()
+    assert (run.exit, run.counts) == (1, {"failed": 7})
+    assert run.ran == Counter(map(str, range(7)))
+
+
+def test_crashers_of_one_moment_leave_no_process(stage: Stage) -> None:
+    """All workers die at once, each with its test, while its successor is forked."""
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(3))
+        def test_a(n):
+            hold("all")
+            os.kill(os.getpid(), signal.SIGKILL)
+        def test_b(): note("ran b")
+        """
+    )
+    run = stage.start(gates=("all",), workers=3)
+    run.expect(*["holding all"] * 3)
+    for _ in range(3):
+        run.release("all")
+    ended = run.end()
+    assert (ended.exit, ended.counts) == (1, {"failed": 3, "passed": 1})
+
+
+def test_the_first_crash_ends_the_run_if_no_worker_is_to_be_replaced(stage: Stage) -> None:
+    stage.write(test_a=around("def test_ends(): os._exit(3)"))
+    run = stage.run("--max-worker-restart=0", workers=1)
+    assert run.exit == 1
+    assert run.counts == {"passed": 6, "failed": 1}
+    assert "a worker crashed and worker restarting is disabled (--max-worker-restart=0)" in run.text
+    left = run.section("braid: tests without exactly one outcome")
+    assert left.splitlines() == [f"not run: test_a.py::test_after[{n}]" for n in range(6)]
+
+
+def test_the_other_worker_goes_on_if_none_is_to_be_replaced(stage: Stage) -> None:
+    """It may end all there is, or the run stops because it has more than it can begin."""
+    stage.write(test_a=around("def test_ends(): note('ran it'); os._exit(3)"))
+    run = stage.run("--max-worker-restart=0", workers=2)
+    assert run.exit == 1
+    listed = run.section("braid: tests without exactly one outcome").splitlines()
+    assert sum(run.counts.values()) + len(listed) == 13
+    assert bool(listed) == ("--max-worker-restart=0" in run.text)
+    assert run.ran <= OTHERS + Counter({"it": 1})
+
+
+def test_one_crash_more_than_may_be_replaced_ends_the_run(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(4))
+        def test_a(n):
+            note("ran", n)
+            os._exit(1)
+        """
+    )
+    run = stage.run("--max-worker-restart=1", workers=1)
+    assert (run.exit, run.counts) == (1, {"failed": 2})
+    assert run.ran == Counter("01")
+    assert "maximum crashed workers reached: 1 (--max-worker-restart)" in run.text
+    left = run.section("braid: tests without exactly one outcome")
+    assert left.splitlines() == ["not run: test_a.py::test_a[2]", "not run: test_a.py::test_a[3]"]
+
+
+FINISHED = """
+    def pytest_runtest_logfinish(nodeid):
+        if "PYTEST_XDIST_WORKER" not in os.environ: note("finished", nodeid)
+"""
+"""A conftest that notes when the controller has heard of the end of a test."""
+
+
+def test_a_worker_that_is_killed_while_it_waits_is_told(stage: Stage) -> None:
+    """By a process outside. It had run a test, and waits for the other worker to end its own."""
+    stage.write(
+        conftest=FINISHED,
+        test_a="""
+        def test_a():
+            note("pid", os.getpid())
+            hold("a")
+        def test_b():
+            hold("b")
+        """,
+    )
+    run = stage.start(gates=("a", "b"))
+    run.expect("holding a", "holding b")
+    run.release("a")
+    run.expect("finished test_a.py::test_a")
+    run.kill(int(run.noted("pid")[0]))
+    run.release("b")
+    ended = run.end()
+    assert (ended.exit, ended.counts) == (1, {"passed": 2, "errors": 1})
+    assert "crashed while it ran no test: its process was killed by signal 9" in (
+        ended.report("ERROR at teardown of test_a")
+    )
+
+
+def test_a_thread_that_a_test_left_behind_may_end_the_process(stage: Stage) -> None:
+    """Then nobody can say whose thread it was: told with the worker's last test."""
+    stage.write(
+        conftest=FINISHED,
+        test_a="""
+        import threading
+        def later():
+            hold("later")
+            os._exit(0)
+        def test_leaves_a_thread():
+            threading.Thread(target=later, daemon=True).start()
+            hold("a")
+        def test_other(): hold("other")
+        """,
+    )
+    run = stage.start(gates=("later", "a", "other"))
+    run.expect("holding later", "holding a", "holding other")
+    run.release("a")
+    run.expect("finished test_a.py::test_leaves_a_thread")
+    run.release("later")
+    run.release("other")
+    ended = run.end()
+    assert (ended.exit, ended.counts) == (1, {"passed": 2, "errors": 1})
+    assert "' crashed while it" in ended.report("ERROR at teardown of test_leaves_a_thread")
+
+
+def test_workers_that_are_killed_at_any_moment_lose_no_test(stage: Stage) -> None:
+    """By a process outside, whenever a test tells that it runs: by then it may have ended."""
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(300))
+        def test_a(n):
+            note("ran", n, os.getpid())
+        """
+    )
+    run = stage.start("--max-worker-restart=1000", "-v")
+    killed = set()
+    for n, line in enumerate(run.lines()):
+        pid = int(line.split()[2])
+        if n % 17 == 0 and pid not in killed:
+            killed.add(pid)
+            run.kill(pid)
+    ended = run.end()
+    assert killed
+    assert ended.exit == 1
+    ran = Counter(line.split()[1] for line in ended.notes)
+    assert max(ran.values()) == 1
+    outcomes = re.findall(
+        r"^\[gw.* (PASSED|FAILED) test_a.py::(test_a\[\d+\])", ended.text, re.MULTILINE
+    )
+    assert Counter(nodeid for _, nodeid in outcomes) == {f"test_a[{n}]": 1 for n in range(300)}
+
+
+STORM = """
+    import random
+    PLAN = random.Random({seed}).choices(
+        ["passes", "fails", "exits", "is killed", "faults", "exits in setup", "exits in teardown"],
+        [20, 3, 1, 1, 1, 1, 1],
+        k=120,
+    )
+    ENDS = {{
+        "exits": lambda: os._exit(0),
+        "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "faults": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    }}
+    @pytest.fixture(scope="module", autouse=True)
+    def of_module(): yield
+    @pytest.fixture(autouse=True)
+    def around(n):
+        if PLAN[n] == "exits in setup":
+            note("ran", n)
+            os._exit(1)
+        yield
+        if PLAN[n] == "exits in teardown": os._exit(1)
+    @pytest.mark.parametrize("n", range(len(PLAN)))
+    def test_a(n):
+        note("ran", n)
+        note("planned", n, PLAN[n])
+        if PLAN[n] in ENDS: ENDS[PLAN[n]]()
+        assert PLAN[n] != "fails"
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_faults_leaves_each_test_its_own_outcome(stage: Stage, seed: int) -> None:
+    stage.write(test_a=STORM.format(seed=seed))
+    run = stage.run("-v", "--max-worker-restart=1000", workers=3)
+    assert run.exit == 1
+    assert run.ran == {str(n): 1 for n in range(120)}
+    passing = {line.split()[1] for line in run.notes if line.endswith(" passes")}
+    outcomes = re.findall(
+        r"^\[gw.* (PASSED|FAILED|ERROR) .*test_a\[(\d+)\]", run.text, re.MULTILINE
+    )
+    assert Counter(n for _, n in outcomes) == {str(n): 1 for n in range(120)}
+    assert {n for outcome, n in outcomes if outcome == "PASSED"} == passing
+
+
+def test_reports_of_a_crash_reach_hooks_and_junit(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_handlecrashitem(crashitem, report, sched):
+            note("crashitem", crashitem, report.outcome, report.when)
+        def pytest_testnodedown(node, error):
+            note("down", node.gateway.id, error)
+        """,
+        test_a=around("def test_ends(): os._exit(3)"),
+    )
+    junit = stage.base / "junit.xml"
+    run = stage.run(f"--junitxml={junit}", "-p", "junitxml", workers=1)
+    assert "crashitem test_a.py::test_ends failed call" in run.notes
+    assert "down gw0 its process ended with exit code 3" in run.notes
+    assert "down gw1 None" in run.notes
+    text = junit.read_text(encoding="utf-8")
+    assert 'tests="13"' in text
+    assert 'failures="1"' in text
+
+
+def test_a_crashed_test_is_run_first_by_failed_first(stage: Stage) -> None:
+    stage.write(test_a=around("def test_ends(): os._exit(3)"))
+    assert stage.run().counts == {"passed": 12, "failed": 1}
+    again = stage.run("--lf")
+    assert again.counts == {"failed": 1}
+
+
+def test_exitfirst_stops_after_a_crash(stage: Stage) -> None:
+    stage.write(test_a=around("def test_ends(): os._exit(3)"))
+    run = stage.run("-x", workers=1)
+    assert (run.exit, run.counts) == (1, {"passed": 6, "failed": 1})
+    assert "stopping after 1 failures" in run.text
+
+
+# --- collection and zygote ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["exit_0", "exit_3", "segv", "kill"])
+def test_a_module_that_ends_the_process_when_imported(stage: Stage, end: str) -> None:
+    how, words = ENDS[end]
+    stage.write(test_a="def test_a(): pass", test_b=f"print('importing b', flush=True)\n{how}")
+    run = stage.run()
+    assert run.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "the process that collects the tests is gone: its process " in run.text
+    assert words in run.text
+    assert "while it collected 'test_b.py'" in run.text
+    assert "importing b" in run.text
+    reason = next(line for line in reversed(run.text.splitlines()) if line.startswith("!"))
+    assert "the process that collects the tests is gone" in reason
+
+
+def test_a_conftest_that_ends_the_process_in_configure(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_configure(config):
+            if hasattr(config, "workerinput"): os._exit(7)
+        """,
+        test_a="def test_a(): pass",
+    )
+    run = stage.run()
+    assert run.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "its process ended with exit code 7" in run.text
+
+
+def test_a_killed_zygote_ends_the_run_and_names_what_did_not_run(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        def test_passes(): note("ran 1")
+        def test_holds():
+            note("zygote", os.getppid())
+            hold("ever")
+        def test_next(): note("ran 2")
+        """
+    )
+    run = stage.start(gates=("ever",), workers=1)
+    run.expect("holding ever")
+    run.kill(int(run.noted("zygote")[0]))
+    ended = run.end()
+    assert ended.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "the process that forks the workers is gone" in ended.text
+    assert "killed by signal 9" in ended.text
+    assert "gw0: test_a.py::test_holds (after" in ended.text
+    assert "not run: test_a.py::test_next" in ended.text
+    assert "not run: test_a.py::test_holds" not in ended.text
+    assert ended.counts["passed"] == 1
+
+
+def test_a_zygote_that_ends_in_unconfigure_is_told(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_unconfigure(config):
+            if hasattr(config, "workerinput"): print("bye", flush=True); os._exit(9)
+        """,
+        test_a="def test_a(): pass",
+    )
+    run = stage.run()
+    assert "exit code 9" in run.text + run.errors
+    assert run.exit != 0
+
+
+# --- other ends of a run --------------------------------------------------------------------------
+
+
+def test_no_tests(stage: Stage) -> None:
+    stage.write(test_a="")
+    run = stage.run()
+    assert run.exit == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "no tests ran" in run.text
+
+
+def test_collection_errors_stop_the_run(stage: Stage) -> None:
+    stage.write(test_a="def test_a(): note('ran a')", test_b="1 / 0", test_c="import nothing_here")
+    run = stage.run()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert (run.counts, run.ran) == ({"errors": 2}, Counter())
+    assert "Interrupted: 2 errors during collection" in run.text
+    assert "ZeroDivisionError" in run.text
+    assert "nothing_here" in run.text
+
+
+def test_collection_errors_are_no_reason_to_stop_if_told_so(stage: Stage) -> None:
+    stage.write(test_a="def test_a(): note('ran a')", test_b="1 / 0")
+    run = stage.run("--continue-on-collection-errors")
+    assert run.exit == 1
+    assert (run.counts, run.ran) == ({"errors": 1, "passed": 1}, Counter("a"))
+
+
+@pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
+def test_exitfirst_tears_everything_down(stage: Stage, option: str) -> None:
+    stage.write(
+        conftest="""
+        @pytest.fixture(scope="session", autouse=True)
+        def of_session():
+            note("up session"); yield; note("down session")
+        @pytest.fixture(scope="module", autouse=True)
+        def of_module():
+            note("up module"); yield; note("down module")
+        @pytest.fixture(autouse=True)
+        def of_test():
+            note("up test"); yield; note("down test")
+        """,
+        test_a="""
+        @pytest.mark.parametrize("n", range(66))
+        def test_a(n):
+            note("ran", n)
+            assert n != 5
+        """,
+    )
+    run = stage.run(option)
+    assert run.exit == 1
+    assert run.counts["failed"] == 1
+    assert "stopping after 1 failures" in run.text
+    fixtures = Counter(line for line in run.notes if line.startswith(("up", "down")))
+    for scope in ("session", "module", "test"):
+        assert fixtures[f"up {scope}"] == fixtures[f"down {scope}"] > 0
+    assert not run.section("braid: tests without exactly one outcome")
+
+
+def test_no_worker_begins_a_test_after_the_failure_that_is_enough(stage: Stage) -> None:
+    """The other one, in the middle of a test, ends it and does not take the next from its queue."""
+    stage.write(
+        conftest=FINISHED,
+        test_a="""
+        def test_fails():
+            hold("fails")
+            assert 0
+        """,
+        test_b="""
+        def test_other(): hold("other")
+        @pytest.mark.parametrize("n", range(10))
+        def test_next(n): note("ran", n)
+        """,
+    )
+    run = stage.start("-x", gates=("fails", "other"))
+    run.expect("holding fails", "holding other")
+    run.release("fails")
+    run.expect("finished test_a.py::test_fails")
+    run.release("other")
+    ended = run.end()
+    assert (ended.exit, ended.counts) == (1, {"passed": 1, "failed": 1})
+    assert not ended.ran
+
+
+def test_a_failure_is_not_lost_if_the_teardown_ends_the_process(stage: Stage) -> None:
+    stage.write(
+        test_a=around("""
+@pytest.fixture
+def ends():
+    yield
+    os._exit(3)
+def test_ends(ends): assert "this" == "that"
+""")
+    )
+    run = stage.run()
+    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1, "errors": 1})
+    assert 'assert "this" == "that"' in run.report("test_ends")
+    assert "exit code 3" in run.report("ERROR at teardown of test_ends")
+
+
+def test_maxfail_counts_over_all_workers(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(200))
+        def test_a(n): assert n % 2
+        """
+    )
+    run = stage.run("--maxfail=3")
+    assert run.exit == 1
+    assert 3 <= run.counts["failed"] <= 4  # the other worker may have been at one of its own
+    assert f"stopping after {run.counts['failed']} failures" in run.text
+
+
+def test_a_failing_test_in_each_worker_at_once_with_exitfirst(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(2))
+        def test_a(n):
+            hold("both")
+            assert 0
+        """
+    )
+    run = stage.start("-x", gates=("both",))
+    run.expect("holding both", "holding both")
+    run.release("both")
+    run.release("both")
+    ended = run.end()
+    assert ended.exit == 1
+    assert ended.counts == {"failed": 2}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_grandchild_may_hold_what_a_crashed_worker_held(stage: Stage, signum: int) -> None:
+    """A copy of the worker has its socket too, so that the end of its stream never comes."""
+    stage.write(
+        test_a=around(f"""
+def test_ends():
+    if os.fork() == 0:
+        hold("grandchild")
+        os._exit(0)
+    hold("parent")
+    os.kill(os.getpid(), {int(signum)})
+""")
+    )
+    run = stage.start(gates=("grandchild", "parent"))
+    run.expect("holding grandchild", "holding parent")
+    run.release("parent")
+    run.await_end()
+    run.release("grandchild")
+    ended = run.end()
+    assert ended.counts == {"passed": 12, "failed": 1}
+    assert ended.ran == OTHERS
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+FOUR = """
+    def test_a(): note("ran a")
+    def test_b(): note("ran b")
+    def test_c(): note("ran c")
+    def test_d(): note("ran d")
+"""
+
+
+def test_a_test_that_the_controller_lost_is_named_and_fails_the_run(stage: Stage) -> None:
+    """A fault that braid does not have: the controller's book has no entry for a test."""
+    stage.write(
+        conftest="""
+        from pytest_braid.control.loop import Loop
+        count = Loop._count
+        def lossy(self, test):
+            if test != 2: count(self, test)
+        Loop._count = lossy
+        """,
+        test_a=FOUR,
+    )
+    run = stage.run()
+    assert (run.exit, run.counts) == (1, {"passed": 4})
+    assert run.section("braid: tests without exactly one outcome").strip() == (
+        "not run: test_a.py::test_c"
+    )
+    assert "braid: not every test has exactly one outcome, see above" in run.text
+
+
+def test_a_test_that_ended_twice_is_named_and_fails_the_run(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        from pytest_braid.control.loop import Loop
+        count = Loop._count
+        def double(self, test):
+            count(self, test)
+            if test == 1: count(self, test)
+        Loop._count = double
+        """,
+        test_a=FOUR,
+    )
+    run = stage.run()
+    assert run.exit == 1
+    assert run.section("braid: tests without exactly one outcome").strip() == (
+        "ended twice: test_a.py::test_b"
+    )
+
+
+def test_a_worker_that_runs_another_test_than_it_was_given_is_noticed(stage: Stage) -> None:
+    """Another fault that braid does not have: then nobody could say what has run."""
+    stage.write(
+        conftest="""
+        from pytest_braid.wire.queue import QueueReader
+        take = QueueReader.take
+        def confused(self, ask):
+            record = take(self, ask)
+            return 2 if record == 1 else record
+        QueueReader.take = confused
+        """,
+        test_a=FOUR,
+    )
+    run = stage.run(workers=1)
+    assert run.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "worker gw0 started test 2, but running there is None and queued 1" in run.text
+    assert "This is a fault of pytest-braid" in run.text

@@ -1,0 +1,124 @@
+"""The interpreter's global state in a forked copy."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_braid.seam import interpreter
+
+
+@pytest.fixture(autouse=True)
+def generator() -> Iterator[None]:
+    state = random.getstate()
+    yield
+    random.setstate(state)
+    interpreter.remember_random()
+
+
+@given(st.lists(st.integers(1, 2000), max_size=20), st.integers(0, 623))
+@example([2000] * 100, 0)
+@example([623, 1, 624, 1], 1)
+def test_drawing_is_not_seeding(draws: list[int], offset: int) -> None:
+    random.seed()
+    for _ in range(offset):
+        random.getrandbits(32)
+    interpreter.remember_random()
+    for bits in draws:
+        random.getrandbits(bits * 32)
+    assert interpreter.seeded_random() is None
+
+
+@given(st.integers() | st.text() | st.binary(), st.integers(0, 2000))
+def test_a_seed_is_noticed_however_much_is_drawn_from_it(seed: int | str, draws: int) -> None:
+    random.seed()
+    interpreter.remember_random()
+    random.seed(seed)
+    for _ in range(draws):
+        random.random()
+    assert interpreter.seeded_random() == random.getstate()
+
+
+def test_nothing_is_known_before_the_state_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "_remembered", None)
+    random.seed(1)
+    assert interpreter.seeded_random() is None
+
+
+def test_a_restored_seed_is_a_seed_for_the_next_copy_too() -> None:
+    """The controller's seed reaches the zygote, and from there its workers."""
+    interpreter.remember_random()
+    random.seed(7)
+    seeded = interpreter.seeded_random()
+    random.seed()  # as os.fork does
+    interpreter.restore_random(seeded)
+    assert random.getstate() == seeded == interpreter.seeded_random()
+
+
+def test_without_a_seed_a_copy_keeps_its_own_chance() -> None:
+    random.seed()
+    before = random.getstate()
+    interpreter.restore_random(None)
+    assert random.getstate() == before
+    assert interpreter.seeded_random() is None
+
+
+def test_a_descriptor_out_of_reach_is_high_the_same_file_and_closed_on_exec() -> None:
+    reading, writing = os.pipe()
+    moved = interpreter.out_of_reach(reading)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert moved >= min(256, limit - 64)
+    os.write(writing, b"x")
+    assert os.read(moved, 2) == b"x"
+    assert not os.get_inheritable(moved)
+    assert interpreter.out_of_reach(moved) == moved
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reading)
+    os.close(moved)
+    os.close(writing)
+
+
+def test_files_are_flushed_before_a_fork() -> None:
+    with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as file:
+        file.write("held")
+        assert os.path.getsize(file.name) == 0  # noqa: PTH202
+        interpreter.flush_files()
+        assert os.path.getsize(file.name) == 4  # noqa: PTH202
+
+
+def test_a_copy_runs_its_own_exit_callbacks_only() -> None:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        import atexit
+        import weakref
+
+        class Thing: ...
+
+        ours, theirs = Thing(), Thing()
+        atexit.register(os.write, writing, b"inherited callback;")
+        weakref.finalize(ours, os.write, writing, b"inherited finalizer;")
+        interpreter.forget_exit_callbacks()
+        atexit.register(os.write, writing, b"own callback;")
+        weakref.finalize(theirs, os.write, writing, b"own finalizer;")
+        interpreter.end_process(7)
+    os.close(writing)
+    with open(reading, "rb") as said:  # noqa: PTH123
+        assert sorted(said.read().split(b";")) == [b"", b"own callback", b"own finalizer"]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_a_process_that_outlives_its_parent_for_a_moment_ends() -> None:
+    """Its parent had died before the kernel was asked to tell of that."""
+    pid = os.fork()
+    if pid == 0:
+        interpreter.die_with(parent=1 if os.getppid() != 1 else 2)
+        os._exit(0)  # not reached
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1

@@ -1,0 +1,60 @@
+"""A run that asks nothing of braid pays for its entry module and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+# Both print the names of modules as their last line.
+RUN = """
+import json, sys, pytest
+code = pytest.main(sys.argv[1:])
+print()
+print(json.dumps(sorted(sys.modules)))
+sys.exit(code)
+"""
+
+IMPORT = """
+import json, sys
+before = set(sys.modules)
+import pytest_braid
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def modules_loaded_by(program: str, *args: str, cwd: Path) -> set[str]:
+    """Run ``program`` in a new interpreter and return the names that it prints."""
+    # Other installed plugins would have loaded much of what braid must not load.
+    quiet = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *args],
+        cwd=cwd,
+        env=os.environ | quiet,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_entry_point_is_named_braid() -> None:
+    (entry,) = entry_points(group="pytest11", name="braid")
+    assert entry.value == "pytest_braid.plugin"
+
+
+def test_a_run_without_options_loads_the_entry_module_alone(tmp_path: Path) -> None:
+    tmp_path.joinpath("test_trivial.py").write_text("def test_passes(): pass\n")
+    without = modules_loaded_by(RUN, "-p", "no:braid", cwd=tmp_path)
+    loaded = modules_loaded_by(RUN, "-p", "braid", cwd=tmp_path)
+    assert loaded - without == {"pytest_braid", "pytest_braid.plugin"}
+
+
+def test_importing_the_package_imports_nothing_else(tmp_path: Path) -> None:
+    assert modules_loaded_by(IMPORT, cwd=tmp_path) == {"pytest_braid"}

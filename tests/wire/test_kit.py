@@ -1,0 +1,66 @@
+"""What a process leaves in shared memory is there after its death, whatever ended it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_braid.wire.kit import Claim, Place
+
+
+def in_a_process_that_is_killed(work: Callable[[], None]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("test", [0, 1, 2**31 - 2])
+def test_a_claim_outlives_its_process(test: int) -> None:
+    with tempfile.TemporaryFile() as file:
+        ours = Claim(file.fileno())
+        assert ours.get() is None
+        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(test))
+        assert ours.get() == test
+        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(None))
+        assert ours.get() is None
+        ours.close()
+
+
+def test_a_second_look_does_not_empty_a_claim() -> None:
+    with tempfile.TemporaryFile() as file:
+        one = Claim(file.fileno())
+        one.set(5)
+        two = Claim(file.fileno())
+        assert two.get() == 5
+        one.close()
+        two.close()
+
+
+def test_a_place_outlives_its_process() -> None:
+    place = Place()
+    assert place.get() == ""
+    in_a_process_that_is_killed(lambda: place.set("tests/test_a.py"))
+    assert place.get() == "tests/test_a.py"
+    place.close()
+
+
+@given(st.text(st.characters(exclude_categories=(), exclude_characters="\0"), max_size=2000))
+def test_a_place_is_cut_to_its_room_but_never_broken(text: str) -> None:
+    place = Place()
+    place.set("something longer than the next text" * 50)
+    place.set(text)
+    kept = place.get()
+    encodable = text.encode(errors="replace").decode()
+    assert encodable.startswith(kept)
+    assert kept == encodable or len(kept.encode()) > 1020
+    place.close()

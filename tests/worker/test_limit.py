@@ -1,0 +1,51 @@
+"""`--maxfail` counts the failures of all workers, each of which sees them at once."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_braid.worker.limit import Limit, Tally
+
+
+def session(failed: int, maxfail: int) -> Any:
+    config = SimpleNamespace(getoption=lambda name, _: {"maxfail": maxfail}[name])
+    return SimpleNamespace(testsfailed=failed, config=config)
+
+
+def test_what_one_process_counts_all_see() -> None:
+    tally = Tally()
+    pid = os.fork()
+    if pid == 0:
+        tally.put(3, 2)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    tally.put(0, 1)
+    assert tally.total() == 3
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(0, 12), st.integers(0, 3))
+def test_the_limit_is_reached_when_all_failures_together_are_enough(
+    failures: list[int], maxfail: int, before: int
+) -> None:
+    tally = Tally()
+    limits = []
+    for worker, failed in enumerate(failures):
+        its_session = session(before, maxfail)
+        limit = Limit(its_session, tally, worker)
+        its_session.testsfailed += failed
+        limit.note()
+        limits.append(limit)
+    enough = maxfail > 0 and before + sum(failures) >= maxfail
+    assert {limit.is_reached() for limit in limits} == {enough}
+
+
+def test_a_count_is_of_its_worker_alone() -> None:
+    tally = Tally()
+    for count in (1, 2, 3):
+        tally.put(7, count)
+    assert tally.total() == 3
