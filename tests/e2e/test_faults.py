@@ -161,6 +161,7 @@ def test_a_module_fixture_that_ends_the_process_when_torn_down(stage: Stage) -> 
 
 @pytest.mark.parametrize("end", ["exit_0", "exit_3", "segv"])
 def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, end: str) -> None:
+    """In the worker that comes first to it: another may have run no test, and so have none."""
     how, words = ENDS[end]
     stage.write(
         conftest=f"""
@@ -168,7 +169,9 @@ def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, en
         def ends():
             yield
             print("last words")
-            if os.environ["PYTEST_XDIST_WORKER"] == "gw0": {how}
+            try: os.mkdir("ended")
+            except FileExistsError: return
+            {how}
         """,
         test_a=around(""),
     )
@@ -176,7 +179,7 @@ def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, en
     assert run.exit == 1
     assert run.ran == OTHERS
     assert words in run.text
-    assert "'gw0' crashed" in run.text
+    assert re.search("'gw[01]' crashed", run.text)
     assert "last words" in run.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -221,6 +222,7 @@ def test_what_only_looks_starts_no_process_and_prints_as_serial(told: Suite, arg
     assert "forked" not in lines
     assert len(lines) <= 1
     if args != "--help" and "trace" not in args and not args.startswith("-V"):
+        shutil.rmtree(told.path / ".pytest_cache", ignore_errors=True)
         serial = told.plain("-p", "braid", *args.split())
         steady = [line for line in run.lines if " in " not in line]
         assert steady == [line for line in serial.lines if " in " not in line]
