@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
@@ -107,13 +107,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Remember ``random`` as it is before any project code could seed it."""
+    """Remember ``random`` as it is before any project code could seed it, and watch who asks for
+    the name of a worker."""
     if getattr(early_config.known_args_namespace, "numprocesses", None) and _is_ours(early_config):
+        from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_random
         from pytest_braid.zygote.census import remember_inheritance
 
         remember_random()
         remember_inheritance()
+        questions(early_config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -154,22 +157,26 @@ class StandingAside:
 
 def _start(config: pytest.Config, settings: Any) -> None:
     from pytest_braid.control.fleet import Zygote
+    from pytest_braid.seam.identity import questions
     from pytest_braid.zygote.census import held_by_controller
 
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
-    live = partial(_live, held=held_by_controller())
-    zygote = Zygote.fork(live, config, redirect=not settings.live)
+    begin = partial(_begin, held_by_controller(), questions(config))
+    zygote = Zygote.fork(begin, config, redirect=not settings.live)
+    if zygote is None:
+        return  # in the zygote: pytest goes on, there too
+    questions(config).close()
     from pytest_braid.control.session import Controller  # while the zygote does its own imports
 
     config.pluginmanager.register(Controller(config, settings, zygote), "dsession")
     config.add_cleanup(zygote.abandon)
 
 
-def _live(*given: Any, held: list[str]) -> NoReturn:
-    from pytest_braid.zygote.life import live
+def _begin(held: list[str], asked: Any, *given: Any) -> None:
+    from pytest_braid.zygote.life import Born, begin
 
-    live(*given, held=held)
+    begin(Born(held, asked), *given)
 
 
 @pytest.fixture(scope="session")

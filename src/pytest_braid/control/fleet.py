@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import pytest
 
@@ -31,7 +31,7 @@ _HEAD = 20000
 """Characters of faulthandler's dump that a report shows: the first ones, where the error is named
 and the innermost frames stand."""
 
-Live = Callable[[pytest.Config, Channel[m.ToZygote], ZygoteKit], NoReturn]
+Begin = Callable[[pytest.Config, Channel[m.ToZygote], ZygoteKit], None]
 
 
 class Zygote:
@@ -52,15 +52,14 @@ class Zygote:
         """How it ended, as ``os.waitstatus_to_exitcode`` gives it; ``None`` while it lives."""
 
     @classmethod
-    def fork(cls, live: Live, config: pytest.Config, *, redirect: bool) -> Zygote:
-        """Fork; ``live`` is called in the child.
+    def fork(cls, begin: Begin, config: pytest.Config, *, redirect: bool) -> Zygote | None:
+        """Fork; in the child ``begin`` is called, and the answer is ``None``.
 
         The heap is frozen meanwhile, in both processes.
         """
         ours, theirs = socket.socketpair()
         files, place = _files(3), Place()
-        out, err, log = (file.fileno() for file in files)
-        kit = ZygoteKit(out, err, log if redirect else None, place, os.getpid())
+        parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
@@ -72,7 +71,10 @@ class Zygote:
         if pid == 0:
             interpreter.restore_random(seeded)
             ours.close()
-            live(config, Channel(theirs, m.ToZygote), kit)
+            out, err, log = (os.dup(file.fileno()) for file in files)
+            kit = ZygoteKit(out, err, log if redirect else None, place, parent)
+            begin(config, Channel(theirs, m.ToZygote), kit)
+            return None
         if is_ours_to_thaw:
             config.add_cleanup(interpreter.thaw)
         theirs.close()

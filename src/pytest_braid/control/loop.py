@@ -87,7 +87,6 @@ class Loop:
         """Whether that was SIGTERM."""
         self.internal_errors: list[str] = []
         self.usage_errors: tuple[str, ...] = ()
-        self.refused: tuple[str, ...] = ()
         self.gave_up: int | None = None
         self.zygote_died = False
         self.twice: list[int] = []
@@ -193,11 +192,6 @@ class Loop:
             match said:
                 case m.Exited() if said.worker in self._workers:
                     self._died(self._workers[said.worker], said.status)
-                case m.Refused():
-                    self.refused = said.reasons
-                    for worker in list(self._workers.values()):
-                        self._forget(worker)
-                        worker.close()
                 case m.InternalFailed():
                     self.internal_errors.append(said.text)
                 case _:
@@ -488,7 +482,7 @@ class Loop:
 
     def unfinished(self) -> list[int]:
         """Tests without an outcome although nobody asked to stop."""
-        if self._is_excused or self.refused or self.usage_errors:
+        if self._is_excused or self.usage_errors:
             return []
         return [test for test in range(len(self._tests)) if not self._ran.get(test)]
 

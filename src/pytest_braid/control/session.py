@@ -16,6 +16,7 @@ from pytest_braid.model import events as e
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
+from pytest_braid.seam.identity import mistaken
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
@@ -53,10 +54,10 @@ class Controller:
         self._settings = settings
         self._zygote = zygote
         self._nodes = NodeManager(config, settings.testrun_uid)
-        self._first: Node | None = None
+        self._made: dict[int, Node] = {}
         self._tests: Sequence[m.Test] = ()
         self._collected = False
-        self._is_waiting = False
+        self._waiting: m.Waiting | None = None
         self._is_failed = False
         self._interruption: m.Interrupted | None = None
         self._is_ended = False
@@ -101,19 +102,19 @@ class Controller:
             )
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
-        self._first = self._make_node(0)
+        first = self._node(0)
         basetemp = session_seam.run_basetemp(session.config)
         self._zygote.send(
-            m.Configure(pack(self._first.workerinput), "" if basetemp is None else str(basetemp))
+            m.Configure(pack(first.workerinput), "" if basetemp is None else str(basetemp))
         )
 
-    def _make_node(self, number: int) -> Node:
+    def _node(self, number: int) -> Node:
         """The node of a worker, configured by plugins; the zygote is configured as the first."""
-        if number == 0 and self._first is not None:
-            return self._first
-        node = Node(self._nodes, number, self._settings.workers)
-        self._hook.pytest_configure_node(node=node)
-        return node
+        if number not in self._made:
+            node = Node(self._nodes, number, self._settings.workers)
+            self._hook.pytest_configure_node(node=node)
+            self._made[number] = node
+        return self._made[number]
 
     # --- collection ---------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class Controller:
         """Wait for what the zygote collects."""
         output.show_collecting(session.config)
         replay = self._replay()
-        while not self._is_waiting:
+        while self._waiting is None:
             said = self._zygote.channel.receive()
             if said is None or isinstance(said, m.ZygoteEnded):
                 self._is_ended = True
@@ -142,7 +143,7 @@ class Controller:
             case m.Collected():
                 self._take_collection(session, said)
             case m.Waiting():
-                self._is_waiting = True
+                self._waiting = said
                 session.testscollected = len(self._tests)
             case m.UsageFailed() | m.Interrupted() | m.InternalFailed():
                 self._is_failed = True
@@ -228,6 +229,9 @@ class Controller:
             )
         if not self._tests:
             return True
+        reasons = self._reasons_against_forking()
+        if reasons:
+            raise pytest.UsageError(refusal(reasons))
         make_room(self._settings.workers)
         loop = self._make_loop(session)
         self._has_forked = True
@@ -237,6 +241,12 @@ class Controller:
             self._unfinished = loop.unfinished()
         self._raise_end(session, loop)
         return True
+
+    def _reasons_against_forking(self) -> list[str]:
+        assert self._waiting is not None
+        workers = range(min(self._settings.workers, len(self._tests)))
+        inputs = [self._node(number).workerinput for number in workers]
+        return [*self._waiting.reasons, *mistaken(self._waiting.asked, inputs)]
 
     def _replay(self) -> Replay:
         """Import it only now: until here the zygote waits for us, from here on it works."""
@@ -260,16 +270,13 @@ class Controller:
             scheduler=Scheduler(specs, settings),
             replay=self._replay(),
             tests=self._tests,
-            make_node=self._make_node,
+            make_node=self._node,
             log=self._log,
         )
         return self._loop
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
-        if loop.refused:
-            self._has_forked = False
-            raise pytest.UsageError(refusal(loop.refused))
         if loop.usage_errors:
             raise pytest.UsageError(*loop.usage_errors)
         for text in loop.internal_errors:
@@ -330,7 +337,7 @@ class Controller:
     def _end_zygote(self) -> None:
         """Its session ends in order: it may be collecting, it waits for orders, or it ends of
         what it has said."""
-        if not self._is_waiting and not self._is_failed:
+        if self._waiting is None and not self._is_failed:
             self._zygote.signal(signal.SIGINT)
         self._zygote.send(m.Shutdown())
         if not self._has_forked:  # its session is the only one, and counts as a worker's
@@ -353,9 +360,10 @@ class Controller:
 
     def _take_output(self, said: m.ZygoteEnded) -> None:
         """Where no worker was needed the zygote's session was the only one."""
-        if said.packed is not None and self._first is not None:
-            self._first.workeroutput.update(unpack(said.packed))
-            self._hook.pytest_testnodedown(node=self._first, error=None)
+        if said.packed is not None and self._made:
+            node = self._node(0)
+            node.workeroutput.update(unpack(said.packed))
+            self._hook.pytest_testnodedown(node=node, error=None)
 
     def _remember_nodeids(self, session: pytest.Session) -> None:
         """``cache/nodeids`` for ``--new-first``: its plugin has not seen a collection here."""

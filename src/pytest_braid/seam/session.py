@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import pytest
@@ -43,6 +43,18 @@ def give_basetemp(config: pytest.Config, path: Path) -> None:
 def unconfigure(config: pytest.Config) -> None:
     """``pytest_unconfigure`` and the callbacks of ``config.add_cleanup``, once."""
     config._ensure_unconfigure()
+
+
+def end_with(config: pytest.Config, end: Callable[[BaseException | None], NoReturn]) -> None:
+    """Let ``end`` be called behind all other cleanups of the config, those of pytest included, with
+    what they have raised."""
+    private: Any = config
+    if hasattr(config, "_cleanup_stack"):  # pytest 8.4
+        others = private._cleanup_stack.pop_all()
+        private._cleanup_stack.push(lambda *raised: end(raised[1]))
+        private._cleanup_stack.push(others)
+    else:
+        private._cleanup.insert(0, lambda: end(None))
 
 
 def fresh_cleanups(config: pytest.Config) -> Callable[[], None]:

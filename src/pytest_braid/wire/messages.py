@@ -102,14 +102,13 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
 class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The collection has ended in order, and the zygote waits for the first order to fork.
 
-    :class:`Collected` comes before, and even if the collection was broken off.
+    :class:`Collected` comes before, and even if the collection was broken off. ``reasons`` are
+    those against a fork: what the session holds that copies cannot share, each naming one thing.
+    ``asked`` is what was asked for that the workers' identity would answer, and where.
     """
 
-
-class Refused(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """What the session holds cannot be shared by forked copies; each reason names one thing."""
-
     reasons: tuple[str, ...]
+    asked: dict[str, str]
 
 
 class Exited(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -271,7 +270,6 @@ FromZygote = (
     | Deselected
     | Collected
     | Waiting
-    | Refused
     | Exited
     | UsageFailed
     | ZygoteEnded

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -88,22 +89,20 @@ class MainStrand:
         self._limit = limit
         decide_nextitem(session.config, _decided)
 
-    def run(self) -> None:
-        """Returns when the run is over.
-
-        Raises:
-            KeyboardInterrupt, pytest.exit.Exception: a test did, or Ctrl-C.
-        """
+    @contextmanager
+    def telling_failures(self) -> Iterator[None]:
+        """Around the tests: tell what ends the session without any hook being called for it."""
         try:
-            self._run()
-        except pytest.UsageError as error:  # pytest calls no hook for this one
+            yield
+        except pytest.UsageError as error:
             self._reporter.speech.say(m.UsageFailed(tuple(map(str, error.args))))
             raise
-        except self._session.Failed as error:  # nor for this one
+        except self._session.Failed as error:
             self._reporter.speech.say(m.Stopping(str(error), None))
             raise
 
-    def _run(self) -> None:
+    def tests(self) -> Iterator[tuple[pytest.Item, Any]]:
+        """Each test with its ``nextitem``, to be run by whoever asks, until the run is over."""
         self._reporter.speech.say(m.Ready(self._reporter.clock()))
         record = self._take()
         while record != FINISH:
@@ -112,7 +111,9 @@ class MainStrand:
             elif self._limit.is_reached():
                 record = self._stop()
             else:
-                record = self._run_one(record)
+                successor = self._begin(record)
+                yield self.items[record], successor
+                record = self._next(successor)
 
     def take_in_teardown(self) -> int:
         before = self._reporter.clock()
@@ -135,12 +136,12 @@ class MainStrand:
         is its outcome, whether the queue was empty or not."""
         self._reporter.speech.say_first(m.Asking(self._reporter.clock()))
 
-    def _run_one(self, test: int) -> int:
-        item = self.items[test]
+    def _begin(self, test: int) -> Successor:
         self._reporter.begin(test)
         self._claim.set(test)  # or, killed in between, the last test would be told as not over
-        successor = Successor(self, item)
-        self._session.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
+        return Successor(self, self.items[test])
+
+    def _next(self, successor: Successor) -> int:
         self._reporter.done()
         self._limit.note()
         if self._session.shouldfail or self._session.shouldstop:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
 from pytest_braid.seam import interpreter, junit, output, reports
 from pytest_braid.seam import session as session_seam
+from pytest_braid.seam.identity import Questions, WorkerInput
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, Place, ZygoteKit
@@ -26,24 +28,26 @@ from pytest_braid.zygote.census import census
 from pytest_braid.zygote.nursery import Birth, Nursery
 
 
-def live(
-    config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit, *, held: list[str]
-) -> NoReturn:
-    """Be the zygote: called in the child of the controller's fork, never returns.
+class Born(NamedTuple):
+    """What the zygote has from the controller: reasons against forking that only that could see
+    (``census``), and what was asked before."""
 
-    ``held`` are reasons against forking that only the controller could see (``census``).
+    held: list[str]
+    questions: Questions
+
+
+def begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit) -> None:
+    """Turn the child of the controller's fork into the zygote, and return: it goes on through
+    pytest's own main, as the process that it is a copy of would, until ``_Life.end`` ends it.
     """
     try:
-        _live(config, channel, kit, held)
+        _begin(born, config, channel, kit)
     except BaseException:  # noqa: BLE001 -- the controller shows what this process has printed
         traceback.print_exc()
-    finally:  # never back into the controller's stack
         interpreter.end_process(1)
 
 
-def _live(
-    config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit, held: list[str]
-) -> None:
+def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit) -> None:
     os.setpgid(0, 0)  # Ctrl-C reaches the controller alone, which decides
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
@@ -52,11 +56,9 @@ def _live(
     order = channel.receive()
     if not isinstance(order, m.Configure):
         os._exit(1)
-    life = _Life(config, channel, order, kit.place, markup)
-    life.held = held
-    status = life.session()
-    life.speech.say(m.ZygoteEnded(status, pack(life.output) if life.is_only_session else None))
-    interpreter.end_process(0)
+    life = _Life(config, channel, order, markup, born)
+    session_seam.end_with(config, life.end)
+    config.pluginmanager.register(Collecting(life.speech, life, kit.place), "braid-zygote")
 
 
 def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
@@ -75,16 +77,18 @@ class _Life:
         config: pytest.Config,
         channel: Channel[m.ToZygote],
         order: m.Configure,
-        place: Place,
         markup: bool,
+        born: Born,
     ) -> None:
         self.config = config
         self.channel = channel
         self.speech = Speech(channel)
         self.output: dict[str, Any] = {}
         self.is_only_session = True
-        self.held: list[str] = []
-        self.place = place
+        self._held = born.held
+        self._questions = born.questions
+        self.pytest_session: pytest.Session | None = None
+        self._outer = sys.exc_info()[1]  # of whoever called pytest
         self._tally = Tally()
         self._basetemp = Path(order.basetemp) if order.basetemp else None
         self._markup = markup
@@ -93,7 +97,8 @@ class _Life:
     def _be_worker(self, workerinput: dict[str, Any]) -> None:
         """Look like an xdist worker before any plugin configures itself."""
         config, option = self.config, self.config.option
-        config.workerinput = workerinput  # type: ignore[attr-defined]
+        watched = WorkerInput(workerinput, self._questions)
+        config.workerinput = watched  # type: ignore[attr-defined]
         config.workeroutput = self.output  # type: ignore[attr-defined]
         option.dist, option.tx, option.distload = "no", [], False
         option.numprocesses = option.maxprocesses = None
@@ -101,87 +106,81 @@ class _Life:
         if self._basetemp is not None:
             option.basetemp = str(self._basetemp / "popen-zygote")
         _set_identity(workerinput)
+        self._questions.has_answers = True
 
-    def session(self) -> int:
-        """Run pytest's whole session. In a worker it does not return: ``LastWord`` ends it, or, if
-        that could not speak any more, this does."""
-        self.config.pluginmanager.register(Collecting(self.speech, self), "braid-zygote")
-        zygote = os.getpid()
-        try:
-            return int(self.config.hook.pytest_cmdline_main(config=self.config) or 0)
-        except BaseException as error:  # noqa: BLE001 -- it must be told, whatever it is
-            if os.getpid() == zygote:
-                return self._tell_failure(error)
-            traceback.print_exc()
-            os._exit(1)
+    def end(self, failure: BaseException | None = None) -> NoReturn:
+        """The end of the zygote, when pytest is done with its config, on whatever path. ``failure``
+        is that of a cleanup; what pytest itself lets through is on its way."""
+        code = 0
+        error = failure or sys.exc_info()[1]
+        if error is not self._outer:
+            code = self._tell_failure(error)
+        packed = pack(self.output) if self.is_only_session else None
+        self.speech.say(m.ZygoteEnded(self._exitstatus(), packed))
+        interpreter.end_process(code)
 
-    def _tell_failure(self, error: BaseException) -> int:
+    def _tell_failure(self, error: BaseException | None) -> int:
         if isinstance(error, pytest.UsageError):
             self.speech.say(m.UsageFailed(tuple(map(str, error.args))))
-            return int(pytest.ExitCode.USAGE_ERROR)
-        text = "".join(traceback.format_exception(error))
-        self.speech.say(m.InternalFailed(text))
-        return int(pytest.ExitCode.INTERNAL_ERROR)
+            return 0
+        traceback.print_exception(error)  # the controller shows what this process has printed
+        return 1
 
-    def fork_workers(self, session: pytest.Session) -> bool:
-        """``pytest_runtestloop`` of the zygote and of every worker."""
-        self.speech.say(m.Waiting())
-        reasons = self._prepare_copies(session)
+    def _exitstatus(self) -> int:
+        return 0 if self.pytest_session is None else int(self.pytest_session.exitstatus)
+
+    def fork_workers(self, session: pytest.Session) -> MainStrand | None:
+        """Returns in every worker, with its strand, and in the zygote if there are none."""
+        reasons = census(self.config, (self.channel.fileno(),)) if session.items else []
+        asked = self._questions.places(self.config.rootpath)
+        self.speech.say(m.Waiting((*self._held, *reasons), asked))
+        self._prepare_copies(session)
         nursery = Nursery(self.channel)
         if not nursery.wait_for_first():
-            return True  # nothing to run: this process's session is the only one, and ends here
-        if reasons:
-            self.speech.say(m.Refused(tuple(reasons)))
-            return True
+            return None  # this process's session is the only one, and ends here
         self.is_only_session = False
         birth = nursery.serve()
         if birth is None:
-            self._end()
-        self._be_forked(session, birth)
-        return True
+            self._unconfigure()
+        return self._be_forked(session, birth)
 
-    def _prepare_copies(self, session: pytest.Session) -> list[str]:
-        """While the controller takes the collection in: look for what forbids a fork, and let the
-        heap be shared. Garbage goes first, for what is frozen is never collected; where only one
-        worker will share it, that is not worth the time."""
-        reasons = census(self.config, (self.channel.fileno(),)) if session.items else []
-        reasons = [*self.held, *reasons]
+    def _prepare_copies(self, session: pytest.Session) -> None:
+        """While the controller takes the collection in: let the heap be shared. Garbage goes first,
+        for what is frozen is never collected; where only one worker will share it, that is not
+        worth the time."""
         interpreter.flush_files()
         workers: int = self.config.workerinput["workercount"]  # type: ignore[attr-defined]
         if min(workers, len(session.items)) > 1:
             gc.collect()
         interpreter.freeze()
-        return reasons
 
-    def _end(self) -> NoReturn:
-        """The workers have finished the session; what the zygote configured it unconfigures."""
-        code = 0
+    def _unconfigure(self) -> NoReturn:
+        """The workers have finished the session; what the zygote configured it unconfigures, and
+        with that it ends."""
         try:
             session_seam.unconfigure(self.config)
-        except BaseException:  # noqa: BLE001 -- the controller shows what this process has printed
-            traceback.print_exc()
-            code = 1
-        self.speech.say(m.ZygoteEnded(code, None))
-        interpreter.end_process(code)
+        finally:
+            self.end()
 
-    def _be_forked(self, session: pytest.Session, birth: Birth) -> None:
+    def _be_forked(self, session: pytest.Session, birth: Birth) -> MainStrand:
         try:
             reporter = self._become(birth)
         except BaseException:  # noqa: BLE001 -- the controller tells that this worker has died
             traceback.print_exc()
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the nursery has blocked it
-        MainStrand(
+        return MainStrand(
             session,
             QueueReader(birth.kit.queue),
             Claim(birth.kit.claim),
             reporter,
             Limit(session, self._tally, birth.number),
-        ).run()
+        )
 
     def _become(self, birth: Birth) -> Reporter:
         """Everything that a worker must not share with its siblings."""
         config, kit = self.config, birth.kit
+        self._questions.close()
         workerinput = config.workerinput  # type: ignore[attr-defined]
         workerinput.clear()
         workerinput.update(unpack(birth.packed))
@@ -222,8 +221,9 @@ def _set_identity(workerinput: dict[str, Any]) -> None:
 class Collecting(Spokesman):
     """The zygote's hooks: what it collects is told to the controller."""
 
-    def __init__(self, speech: Speech, life: _Life) -> None:
+    def __init__(self, speech: Speech, life: _Life, place: Place) -> None:
         super().__init__(speech)
+        self._place = place
         self._life = life
         self._found = 0
         self._remembered: dict[str, bool] = {}
@@ -251,7 +251,7 @@ class Collecting(Spokesman):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectstart(self, collector: pytest.Collector) -> None:
-        self._life.place.set(collector.nodeid)
+        self._place.set(collector.nodeid)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.speech.say(m.Deselected(tuple(item.nodeid for item in items)))
@@ -272,8 +272,19 @@ class Collecting(Spokesman):
         )
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._life.pytest_session = session
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        return self._life.fork_workers(session)
+        """Of the zygote and of every worker. The loop stands here so that a test is called with
+        as many frames below it as in a serial run: recursion tests count them."""
+        strand = self._life.fork_workers(session)
+        if strand is not None:
+            with strand.telling_failures():
+                for item, nextitem in strand.tests():
+                    session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        return True
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
