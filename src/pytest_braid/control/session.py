@@ -426,10 +426,7 @@ class Controller:
 def refusal(reasons: Sequence[str]) -> str:
     """The message for a session that cannot be shared by forked copies."""
     listed = "\n".join(f"  - {reason}" for reason in reasons)
-    return (
-        "braid cannot fork workers from this test session, because forked copies cannot share "
-        f"what it holds after collection:\n{listed}"
-    )
+    return f"braid cannot fork workers from this test session:\n{listed}"
 
 
 def gave_up_text(restarts: int) -> str:
