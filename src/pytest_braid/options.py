@@ -7,11 +7,9 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
 import pytest
-
-from pytest_braid.model.tests import Mode
 
 _LOOKS_ONLY = (
     "collectonly",
@@ -32,15 +30,15 @@ _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 """Options (by dest) that stop at the first failure; the last two imply the first, but later."""
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """One run's settings.
+class Settings(NamedTuple):
+    """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
     ``workers`` counts slots. ``max_restarts`` is ``None`` for any number. ``live`` says that
     output of tests is not captured (``-s``) and goes where the controller's goes.
     """
 
     workers: int
-    mode: Mode
+    mode: str
     max_restarts: int | None
     testrun_uid: str
     log: Path | None
@@ -72,7 +70,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
     restarts = option.maxworkerrestart
     return Settings(
         workers=workers,
-        mode=Mode(option.dist),
+        mode=option.dist,
         max_restarts=4 * workers if restarts is None else restarts,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
@@ -135,15 +133,28 @@ def _automatic(config: pytest.Config) -> int:
 def cores(*, logical: bool) -> int:
     """How many cores this process may keep busy, at least 1: the smallest of the machine's cores,
     the CPU affinity, the cgroup's quota rounded up, and ``PYTHON_CPU_COUNT``."""
-    import psutil
-
     known: list[int | float | None] = [
-        psutil.cpu_count(logical=logical) or os.cpu_count(),
+        os.cpu_count() if logical or _is_each_cpu_a_core() else _physical_cores(),
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         _cgroup_quota(Path("/sys/fs/cgroup")),
         _python_cpu_count(),
     ]
     return max(1, *(math.ceil(min(n for n in known if n)),))
+
+
+def _is_each_cpu_a_core() -> bool:
+    """Whether the kernel says that no core is two CPUs at once (Linux); ``psutil`` would have to
+    be imported, and to read as many files as there are CPUs."""
+    try:
+        return Path("/sys/devices/system/cpu/smt/active").read_bytes().strip() == b"0"
+    except OSError:
+        return False
+
+
+def _physical_cores() -> int | None:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or os.cpu_count()
 
 
 def _python_cpu_count() -> int | None:

@@ -156,27 +156,34 @@ class StandingAside:
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
-    from pytest_braid.control.fleet import Zygote
+    from pytest_braid.control.child import fork_zygote
     from pytest_braid.seam.identity import questions
     from pytest_braid.zygote.census import held_by_controller
 
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
-    begin = partial(_begin, held_by_controller(), questions(config))
-    zygote = Zygote.fork(begin, config, redirect=not settings.live)
-    if zygote is None:
+    workerinput = {
+        "workerid": "gw0",
+        "workercount": settings.workers,
+        "testrunuid": settings.testrun_uid,
+    }
+    begin = partial(_begin, workerinput, held_by_controller(), questions(config))
+    child = fork_zygote(begin, config, redirect=not settings.live)
+    if child is None:
         return  # in the zygote: pytest goes on, there too
     questions(config).close()
-    from pytest_braid.control.session import Controller  # while the zygote does its own imports
+    from pytest_braid.control.fleet import Zygote
+    from pytest_braid.control.session import Controller
 
+    zygote = Zygote(child)
     config.pluginmanager.register(Controller(config, settings, zygote), "dsession")
     config.add_cleanup(zygote.abandon)
 
 
-def _begin(held: list[str], asked: Any, *given: Any) -> None:
+def _begin(workerinput: dict[str, Any], held: list[str], asked: Any, *given: Any) -> None:
     from pytest_braid.zygote.life import Born, begin
 
-    begin(Born(held, asked), *given)
+    begin(Born(workerinput, held, asked), *given)
 
 
 @pytest.fixture(scope="session")

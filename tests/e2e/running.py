@@ -194,7 +194,8 @@ class Running:
         """One of its processes, if it is still there, and wait until it is gone."""
         for process in self.processes():
             if process.pid == pid:
-                process.send_signal(signum)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signum)
                 psutil.wait_procs([process], BOUND)
 
     def press(self, keys: bytes) -> None:

@@ -10,14 +10,18 @@ TESTS = "def test_1(): pass\ndef test_2(): pass"
 
 ASKS = {
     "workerinput[...]": (
-        "def pytest_configure(config): config.name = config.workerinput['workerid']"
-        " if hasattr(config, 'workerinput') else 'master'",
-        "conftest.py:1 asks for workerinput['workerid']",
+        """
+        def pytest_configure(config):
+            if hasattr(config, "workerinput"): config.name = config.workerinput["workerid"]
+        """,
+        "conftest.py:2 asks for workerinput['workerid']",
     ),
     "workerinput.get": (
-        "def pytest_sessionstart(session): getattr(session.config, 'workerinput', {})"
-        ".get('workerid')",
-        "conftest.py:1 asks for workerinput['workerid']",
+        """
+        def pytest_sessionstart(session):
+            if hasattr(session.config, "workerinput"): session.config.workerinput.get("workerid")
+        """,
+        "conftest.py:2 asks for workerinput['workerid']",
     ),
     "a key of its own": (
         """

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import resource
 import signal
 import socket
-import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import IO, Any
 
-import pytest
-
-from pytest_braid.seam import interpreter
+from pytest_braid.control.child import Child, nameless_files
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
-from pytest_braid.wire.kit import Claim, Place, WorkerKit, ZygoteKit
+from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueWriter
 
 _TAIL = 4000
@@ -31,54 +26,17 @@ _HEAD = 20000
 """Characters of faulthandler's dump that a report shows: the first ones, where the error is named
 and the innermost frames stand."""
 
-Begin = Callable[[pytest.Config, Channel[m.ToZygote], ZygoteKit], None]
-
 
 class Zygote:
     """The process that collects and forks. It is this process's only child."""
 
-    def __init__(
-        self,
-        pid: int,
-        channel: Channel[m.FromZygote],
-        files: list[IO[bytes]],
-        place: Place,
-    ) -> None:
-        self.pid = pid
-        self.channel = channel
-        self._files = files
-        self._place = place
+    def __init__(self, child: Child) -> None:
+        self.pid = child.pid
+        self.channel: Channel[m.FromZygote] = Channel(child.socket, m.FromZygote)
+        self._files = child.files
+        self._place = child.place
         self.status: int | None = None
         """How it ended, as ``os.waitstatus_to_exitcode`` gives it; ``None`` while it lives."""
-
-    @classmethod
-    def fork(cls, begin: Begin, config: pytest.Config, *, redirect: bool) -> Zygote | None:
-        """Fork; in the child ``begin`` is called, and the answer is ``None``.
-
-        The heap is frozen meanwhile, in both processes.
-        """
-        ours, theirs = socket.socketpair()
-        files, place = _files(3), Place()
-        parent = os.getpid()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        interpreter.flush_files()
-        seeded = interpreter.seeded_random()
-        is_ours_to_thaw = not gc.get_freeze_count()
-        interpreter.freeze()
-        pid = interpreter.fork()
-        if pid == 0:
-            interpreter.restore_random(seeded)
-            ours.close()
-            out, err, log = (os.dup(file.fileno()) for file in files)
-            kit = ZygoteKit(out, err, log if redirect else None, place, parent)
-            begin(config, Channel(theirs, m.ToZygote), kit)
-            return None
-        if is_ours_to_thaw:
-            config.add_cleanup(interpreter.thaw)
-        theirs.close()
-        return cls(pid, Channel(ours, m.FromZygote), files, place)
 
     def send(self, message: m.ToZygote, descriptors: tuple[int, ...] = ()) -> None:
         """Send, unless it is dead: its end is noticed where its messages are read."""
@@ -137,7 +95,7 @@ class Worker:
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
-        self._out, self._err, self._fault, self._shared = _files(4)
+        self._out, self._err, self._fault, self._shared = nameless_files(4)
         self._claim = Claim(self._shared.fileno())
         self.queued = 0
         """Tests given to it that it has not begun."""
@@ -195,11 +153,6 @@ def own_frames(dump: str) -> str:
         if not is_outside:
             lines.append(line)
     return "\n".join(lines)
-
-
-def _files(count: int) -> list[IO[bytes]]:
-    """Files without a name; whoever asks closes them."""
-    return [tempfile.TemporaryFile() for _ in range(count)]
 
 
 def _head(file: IO[bytes], length: int) -> str:

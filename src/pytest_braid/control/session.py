@@ -34,7 +34,7 @@ class Settings(Protocol):
     @property
     def workers(self) -> int: ...
     @property
-    def mode(self) -> Mode: ...
+    def mode(self) -> str: ...
     @property
     def max_restarts(self) -> int | None: ...
     @property
@@ -60,6 +60,7 @@ class Controller:
         self._waiting: m.Waiting | None = None
         self._is_failed = False
         self._interruption: m.Interrupted | None = None
+        self._is_ending = False
         self._is_ended = False
         self._is_heard_out = False
         self._is_told = False
@@ -261,7 +262,7 @@ class Controller:
         specs = [TestSpec(index, test.nodeid) for index, test in enumerate(self._tests)]
         settings = SchedulerSettings(
             workers=self._settings.workers,
-            mode=self._settings.mode,
+            mode=Mode(self._settings.mode),
             max_restarts=self._settings.max_restarts,
         )
         self._loop = Loop(
@@ -337,7 +338,8 @@ class Controller:
     def _end_zygote(self) -> None:
         """Its session ends in order: it may be collecting, it waits for orders, or it ends of
         what it has said."""
-        if self._waiting is None and not self._is_failed:
+        self._is_ending = True
+        if self._made and self._waiting is None and not self._is_failed:
             self._zygote.signal(signal.SIGINT)
         self._zygote.send(m.Shutdown())
         if not self._has_forked:  # its session is the only one, and counts as a worker's
@@ -377,10 +379,12 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Also where the session never started (an error while configuring)."""
-        is_killed = not self._is_ended
+        is_killed = self._is_ending and not self._is_ended
         if is_killed:
             self._zygote.signal(signal.SIGKILL)
         try:
+            if not (self._is_ending or self._is_ended):
+                self._end_zygote()
             self._hear_out()
             status = self._zygote.wait()
         except KeyboardInterrupt:

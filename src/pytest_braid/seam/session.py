@@ -27,6 +27,29 @@ def run_basetemp(config: pytest.Config) -> Path | None:
     return None if factory is None else Path(factory.getbasetemp())
 
 
+def answer_late(config: pytest.Config, name: str, find: Callable[[], object]) -> Callable[[], None]:
+    """Let an attribute of the config be found when somebody first looks at it, or asks whether it
+    is there. Returns what looks for it now."""
+    kind: Any = type(config)
+
+    def settle(self: Any) -> object:
+        value = find()
+        self.__class__ = kind
+        setattr(self, name, value)
+        return value
+
+    config.__class__ = type(kind.__name__, (kind,), {name: property(settle)})
+    return lambda: getattr(config, name) and None
+
+
+def plan_basetemp(config: pytest.Config, path: Path) -> None:
+    """Name the base directory that is made when somebody wants it."""
+    config.option.basetemp = str(path)
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory._given_basetemp = path
+
+
 def give_basetemp(config: pytest.Config, path: Path) -> None:
     """Give a forked worker its own base directory, without the path that empties one first."""
     config.option.basetemp = str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Generator
@@ -29,36 +30,37 @@ from pytest_braid.zygote.nursery import Birth, Nursery
 
 
 class Born(NamedTuple):
-    """What the zygote has from the controller: reasons against forking that only that could see
-    (``census``), and what was asked before."""
+    """What the zygote has from the controller."""
 
+    workerinput: dict[str, Any]
+    """What any worker of this run is told, before ``pytest_configure_node`` has added to it."""
     held: list[str]
+    """Reasons against forking that only the controller could see (``census``)."""
     questions: Questions
 
 
-def begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit) -> None:
+def begin(born: Born, config: pytest.Config, theirs: socket.socket, kit: ZygoteKit) -> None:
     """Turn the child of the controller's fork into the zygote, and return: it goes on through
     pytest's own main, as the process that it is a copy of would, until ``_Life.end`` ends it.
     """
     try:
-        _begin(born, config, channel, kit)
+        _begin(born, config, Channel(theirs, m.ToZygote), kit)
     except BaseException:  # noqa: BLE001 -- the controller shows what this process has printed
         traceback.print_exc()
         interpreter.end_process(1)
 
 
 def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit: ZygoteKit) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until pytest would handle it
     os.setpgid(0, 0)  # Ctrl-C reaches the controller alone, which decides
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
     markup = output.terminal_markup(config)
     _redirect(config, kit)
-    order = channel.receive()
-    if not isinstance(order, m.Configure):
-        os._exit(1)
-    life = _Life(config, channel, order, markup, born)
+    life = _Life(config, channel, markup, born)
     session_seam.end_with(config, life.end)
     config.pluginmanager.register(Collecting(life.speech, life, kit.place), "braid-zygote")
+    config.pluginmanager.register(Interruptible())
 
 
 def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
@@ -73,12 +75,7 @@ def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
 
 class _Life:
     def __init__(
-        self,
-        config: pytest.Config,
-        channel: Channel[m.ToZygote],
-        order: m.Configure,
-        markup: bool,
-        born: Born,
+        self, config: pytest.Config, channel: Channel[m.ToZygote], markup: bool, born: Born
     ) -> None:
         self.config = config
         self.channel = channel
@@ -90,23 +87,36 @@ class _Life:
         self.pytest_session: pytest.Session | None = None
         self._outer = sys.exc_info()[1]  # of whoever called pytest
         self._tally = Tally()
-        self._basetemp = Path(order.basetemp) if order.basetemp else None
+        self._basetemp: Path | None = None
         self._markup = markup
-        self._be_worker(unpack(order.packed))
+        self._be_worker(born.workerinput)
 
     def _be_worker(self, workerinput: dict[str, Any]) -> None:
-        """Look like an xdist worker before any plugin configures itself."""
+        """Look like an xdist worker before any plugin configures itself.
+
+        The controller is configuring itself beside us. What its plugins want to tell a worker comes
+        when that is done, and is waited for by whoever looks at ``workerinput``.
+        """
         config, option = self.config, self.config.option
-        watched = WorkerInput(workerinput, self._questions)
-        config.workerinput = watched  # type: ignore[attr-defined]
         config.workeroutput = self.output  # type: ignore[attr-defined]
         option.dist, option.tx, option.distload = "no", [], False
         option.numprocesses = option.maxprocesses = None
         option.usepdb = False
-        if self._basetemp is not None:
-            option.basetemp = str(self._basetemp / "popen-zygote")
         _set_identity(workerinput)
         self._questions.has_answers = True
+        self.take_order = session_seam.answer_late(config, "workerinput", self._take_order)
+        option.basetemp = None  # it is for the controller to empty it; ours is a part of it
+
+    def _take_order(self) -> WorkerInput:
+        order = self.channel.receive()
+        if order is None:
+            os._exit(1)
+        if not isinstance(order, m.Configure):
+            raise KeyboardInterrupt  # the controller could not configure itself
+        if order.basetemp:
+            self._basetemp = Path(order.basetemp)
+            session_seam.plan_basetemp(self.config, self._basetemp / "popen-zygote")
+        return WorkerInput(unpack(order.packed), self._questions)
 
     def end(self, failure: BaseException | None = None) -> NoReturn:
         """The end of the zygote, when pytest is done with its config, on whatever path. ``failure``
@@ -218,6 +228,14 @@ def _set_identity(workerinput: dict[str, Any]) -> None:
     os.environ["PYTEST_XDIST_TESTRUNUID"] = workerinput["testrunuid"]
 
 
+class Interruptible:
+    """From the first hook of the session on pytest is ready for Ctrl-C."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 class Collecting(Spokesman):
     """The zygote's hooks: what it collects is told to the controller."""
 
@@ -235,6 +253,11 @@ class Collecting(Spokesman):
         cache = getattr(config, "cache", None)
         if cache is not None:
             self._remembered = cache.get("cache/lastfailed", {})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._life.pytest_session = session
+        self._life.take_order()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -270,10 +293,6 @@ class Collecting(Spokesman):
                 stepwise=session_seam.stepwise_count(config),
             )
         )
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self._life.pytest_session = session
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
