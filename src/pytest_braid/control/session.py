@@ -13,7 +13,7 @@ from pytest_braid.control.fleet import Zygote, describe_end, make_room
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.model import events as e
-from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
+    from pytest_braid.schedule.scheduler import Scheduler
+
+
+_SCHEDULERS = {
+    Mode.LOAD: "LoadScheduling",
+    Mode.WORKSTEAL: "WorkStealingScheduling",
+    Mode.LOADSCOPE: "LoadScopeScheduling",
+    Mode.LOADFILE: "LoadFileScheduling",
+    Mode.LOADGROUP: "LoadGroupScheduling",
+    Mode.EACH: "EachScheduling",
+}
+"""What ``-v`` calls the modes: the names of pytest-xdist's classes."""
 
 
 class Settings(Protocol):
@@ -36,6 +48,10 @@ class Settings(Protocol):
     def mode(self) -> Mode: ...
     @property
     def max_restarts(self) -> int | None: ...
+    @property
+    def reorder(self) -> bool: ...
+    @property
+    def max_chunk(self) -> int | None: ...
     @property
     def testrun_uid(self) -> str: ...
     @property
@@ -64,6 +80,7 @@ class Controller:
         self._is_told = False
         """Whether the run has an error that explains why the zygote failed."""
         self._has_forked = False
+        self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._log: EventLog | None = None
         self._warned: set[tuple[str, str, str, int]] = set()
@@ -175,7 +192,22 @@ class Controller:
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
+        self._scheduler = self._make_scheduler()
         self._say_collected(session, said)
+
+    def _make_scheduler(self) -> Scheduler:
+        from pytest_braid.control.units import specs_of
+        from pytest_braid.schedule.scheduler import Scheduler
+
+        wanted = self._settings
+        settings = SchedulerSettings(
+            workers=wanted.workers,
+            mode=wanted.mode,
+            max_restarts=wanted.max_restarts,
+            reorder=wanted.reorder,
+            max_chunk=wanted.max_chunk,
+        )
+        return Scheduler(specs_of(self._tests, wanted.mode, wanted.workers), settings)
 
     def _say_collected(self, session: pytest.Session, said: m.Collected) -> None:
         output.show_collected(session.config, said.found)
@@ -184,11 +216,13 @@ class Controller:
             return
         for line in said.lines:
             reporter.write_line(line)
-        workers = min(self._settings.workers, len(said.tests))
+        workers = self._scheduler.slots if self._scheduler is not None else 0
         if workers:
             noun = "worker" if workers == 1 else "workers"
             items = "item" if len(said.tests) == 1 else "items"
             reporter.write_line(f"{workers} {noun} [{len(said.tests)} {items}]")
+            if session.config.option.verbose > 0:
+                reporter.write_line(f"scheduling tests via {_SCHEDULERS[self._settings.mode]}")
 
     def _raise_early_end(self, session: pytest.Session, said: m.ZygoteEnded | None) -> None:
         """The zygote ended without a collection: as a serial run would, for the same reason."""
@@ -229,7 +263,7 @@ class Controller:
         if not self._tests:
             return True
         make_room(self._settings.workers)
-        loop = self._make_loop(session)
+        self._loop = loop = self._make_loop(session)
         self._has_forked = True
         try:
             loop.run()
@@ -246,24 +280,19 @@ class Controller:
 
     def _make_loop(self, session: pytest.Session) -> Loop:
         from pytest_braid.control.loop import Loop
-        from pytest_braid.schedule.scheduler import Scheduler
 
-        specs = [TestSpec(index, test.nodeid) for index, test in enumerate(self._tests)]
-        settings = SchedulerSettings(
-            workers=self._settings.workers,
-            mode=self._settings.mode,
-            max_restarts=self._settings.max_restarts,
-        )
-        self._loop = Loop(
+        assert self._scheduler is not None
+        is_each = self._settings.mode is Mode.EACH
+        return Loop(
             session,
             zygote=self._zygote,
-            scheduler=Scheduler(specs, settings),
+            scheduler=self._scheduler,
             replay=self._replay(),
             tests=self._tests,
+            copies=self._settings.workers if is_each else 1,
             make_node=self._make_node,
             log=self._log,
         )
-        return self._loop
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -403,16 +432,24 @@ class Controller:
 
     def _cut_lines(self, loop: Loop) -> list[str]:
         return [
-            f"{cut.worker}: {self._tests[cut.test].nodeid} (after {cut.age:.2f} s)"
-            for cut in loop.cut
+            f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)" for cut in loop.cut
         ]
 
     def _ledger_lines(self, loop: Loop) -> list[str]:
         cut = {cut.test for cut in loop.cut}
         return [
-            *(f"not run: {self._tests[n].nodeid}" for n in self._unfinished if n not in cut),
-            *(f"ended twice: {self._tests[n].nodeid}" for n in loop.twice),
+            *(f"not run: {self._named(n)}" for n in self._unfinished if n not in cut),
+            *(f"ended twice: {self._named(n)}" for n in loop.twice),
         ]
+
+    def _named(self, test: int) -> str:
+        """Its node id and, in mode ``each``, the worker that began to run its copy."""
+        copy = test // len(self._tests)
+        of = f" (copy of gw{copy})" if self._settings.mode is Mode.EACH else ""
+        return self._nodeid(test) + of
+
+    def _nodeid(self, test: int) -> str:
+        return self._tests[test % len(self._tests)].nodeid
 
 
 def refusal(reasons: Sequence[str]) -> str:

@@ -95,6 +95,7 @@ class _Life:
         config, option = self.config, self.config.option
         config.workerinput = workerinput  # type: ignore[attr-defined]
         config.workeroutput = self.output  # type: ignore[attr-defined]
+        option.loadgroup = option.dist == "loadgroup"
         option.dist, option.tx, option.distload = "no", [], False
         option.numprocesses = option.maxprocesses = None
         option.usepdb = False
@@ -262,9 +263,13 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
+        is_by_group = config.option.loadgroup
         self.speech.say(
             m.Collected(
-                tests=tuple(m.Test(item.nodeid, item.location) for item in session.items),
+                tests=tuple(
+                    m.Test(item.nodeid, item.location, _group(item) if is_by_group else None)
+                    for item in session.items
+                ),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -274,6 +279,15 @@ class Collecting(Spokesman):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         return self._life.fork_workers(session)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The names that its ``xdist_group`` marks give, joined as by pytest-xdist."""
+    names = {
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    return "_".join(sorted(names)) or None
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
