@@ -183,12 +183,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         return
     pluginmanager.set_blocked("xdist")
     pluginmanager.set_blocked("xdist.looponfail")
+    from argparse import SUPPRESS
+
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
         # pytest keeps lower-case short options to itself, and -n is the one that users know.
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
     for option in REFUSED:
-        group._addoption(*option.names, help="==SUPPRESS==", **option.how)  # noqa: SLF001
+        group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
 
 
 @pytest.hookimpl

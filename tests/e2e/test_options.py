@@ -69,7 +69,7 @@ def test_no_worker_at_all_with_0(told: Suite) -> None:
     assert properties(run, "worker") == {"master"}
     assert run.outcomes == serial.outcomes
     assert workers_line(run) is None
-    assert "gw0" not in run.text
+    assert "[gw0]" not in run.text
 
 
 @pytest.mark.parametrize(
