@@ -33,13 +33,16 @@ _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 class Settings(NamedTuple):
     """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
-    ``workers`` counts slots. ``max_restarts`` is ``None`` for any number. ``live`` says that
+    ``workers`` counts slots. ``max_restarts`` is ``None`` for any number; ``reorder`` and
+    ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
     output of tests is not captured (``-s``) and goes where the controller's goes.
     """
 
     workers: int
     mode: str
     max_restarts: int | None
+    reorder: bool
+    max_chunk: int | None
     testrun_uid: str
     log: Path | None
     live: bool
@@ -63,7 +66,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
     note = None
     if any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
-    if option.dist == "no":
+    if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
     option.distload = option.dist == "load"
@@ -72,6 +75,8 @@ def settings_of(config: pytest.Config) -> Settings | None:
         workers=workers,
         mode=option.dist,
         max_restarts=4 * workers if restarts is None else restarts,
+        reorder=option.loadscopereorder,
+        max_chunk=option.maxschedchunk,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
         live=option.capture in ("no", "tee-sys"),
@@ -101,6 +106,8 @@ def _is_debugged() -> bool:
 def _workers(config: pytest.Config) -> int:
     option = config.option
     asked = option.numprocesses
+    if asked is None:
+        asked = sum(map(_workers_of_spec, option.tx))
     if getattr(option, "usepdb", False) or getattr(option, "trace", False):
         if isinstance(asked, int) and asked > 0:
             raise pytest.UsageError(
@@ -111,6 +118,11 @@ def _workers(config: pytest.Config) -> int:
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
     return int(count)
+
+
+def _workers_of_spec(spec: str) -> int:
+    """How many workers a value of ``--tx`` stands for: ``popen``, or ``3*popen``."""
+    return int(spec.removesuffix("popen").removesuffix("*") or 1)
 
 
 def _automatic(config: pytest.Config) -> int:

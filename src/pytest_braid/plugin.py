@@ -47,6 +47,45 @@ def count_value(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
 
 
+def chunk_value(text: str) -> int:
+    """The value of ``--maxschedchunk``: a whole number, zero excluded."""
+    import argparse
+
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+
+
+NOT_LOCAL = "workers run on this machine: log in to the other one and run pytest -n N there"
+NO_SPECS = {
+    "ssh": NOT_LOCAL,
+    "socket": NOT_LOCAL,
+    "python": "workers are forked from this process and have its interpreter: run pytest itself "
+    "with the other one, as in 'python3.13 -m pytest -n N'",
+    "chdir": "workers begin in the directory of this process: change to the other one before",
+    "env": "workers inherit the environment of this process: set the variable there, as in "
+    "'NAME=value pytest -n N'",
+}
+"""What to use instead of execnet's specifications of an environment, by their keys."""
+
+
+def spec_value(text: str) -> str:
+    """A value of ``--tx``: ``popen``, or ``N*popen`` for N of them."""
+    import argparse
+
+    number, star, spec = text.rpartition("*")
+    if spec == "popen" and (not star or (number.isdecimal() and int(number))):
+        return text
+    keys = [part.partition("=")[0].partition(":")[0] for part in spec.split("//")]
+    why = next((NO_SPECS[key] for key in keys if key in NO_SPECS), None)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not possible: "
+        + (why or "give 'popen' for a worker, 'N*popen' for N of them")
+    )
+
+
+MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
+
 OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
@@ -70,8 +109,38 @@ OPTIONS = (
         ("--dist",),
         "How tests are spread over the workers. 'load': in the order of collection, in slices that "
         "shrink towards the end; 'worksteal': one equal slice for each, and who is done takes half "
-        "of another's; 'no': as if not given. Default: load, if -n asks for workers.",
-        {"metavar": "MODE", "choices": ("load", "worksteal", "no"), "default": "no"},
+        "of another's; 'loadscope': the tests of a class, and the functions of a module, stay "
+        "together; 'loadfile': those of a file do; 'loadgroup': those with the same mark "
+        "xdist_group(name) do, all others as in load; 'each': every worker runs every test; 'no': "
+        "as if not given. Default: load, if -n asks for workers.",
+        {"metavar": "MODE", "choices": MODES, "default": "no"},
+    ),
+    Option(
+        ("-d",),
+        "The same as --dist load.",
+        {"dest": "distload", "action": "store_true"},
+    ),
+    Option(
+        ("--tx",),
+        "Workers, if -n does not say how many and --dist or -d is given: 'popen' for one, "
+        "'N*popen' for N; may be repeated.",
+        {"metavar": "SPEC", "action": "append", "type": spec_value, "default": []},
+    ),
+    Option(
+        ("--loadscope-reorder",),
+        "Begin with the units that have the most tests, in 'loadscope', 'loadfile' and "
+        "'loadgroup'. The default.",
+        {"dest": "loadscopereorder", "action": "store_true", "default": True},
+    ),
+    Option(
+        ("--no-loadscope-reorder",),
+        "Begin the units in the order of collection.",
+        {"dest": "loadscopereorder", "action": "store_false"},
+    ),
+    Option(
+        ("--maxschedchunk",),
+        "In 'load', hand out at most this many tests at once. Default: as many as make sense.",
+        {"metavar": "N", "type": chunk_value},
     ),
     Option(
         ("--testrunuid",),
@@ -86,6 +155,27 @@ OPTIONS = (
 )
 
 
+REFUSED = (
+    Option(
+        ("-f", "--looponfail"),
+        "braid runs a suite once and does not watch its files. pytest-watcher does, and runs "
+        "pytest again after each change: pip install pytest-watcher, then ptw . -n auto",
+        {"dest": "looponfail", "action": "store_true"},
+    ),
+    *(
+        Option(
+            (name,),
+            "workers run on this machine and read the files where they are, so there is nothing "
+            "to copy: leave it out. For another machine, copy the project there, and run pytest "
+            "-n N there",
+            {"dest": name[2:], "metavar": "VALUE", "action": "append"},
+        )
+        for name in ("--rsyncdir", "--rsyncignore")
+    ),
+)
+"""Options of pytest-xdist that are known only to say what to use instead."""
+
+
 @pytest.hookimpl
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     if pluginmanager.hasplugin("xdist"):  # loaded before us: its -n is registered already
@@ -93,10 +183,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         return
     pluginmanager.set_blocked("xdist")
     pluginmanager.set_blocked("xdist.looponfail")
+    from argparse import SUPPRESS
+
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
         # pytest keeps lower-case short options to itself, and -n is the one that users know.
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
+    for option in REFUSED:
+        group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
 
 
 @pytest.hookimpl
@@ -109,7 +203,11 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Remember ``random`` as it is before any project code could seed it, and watch who asks for
     the name of a worker."""
-    if getattr(early_config.known_args_namespace, "numprocesses", None) and _is_ours(early_config):
+    given = early_config.known_args_namespace
+    if not _is_ours(early_config):
+        return
+    _refuse(given)
+    if given.numprocesses != 0 and _asks_for_workers(given):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_random
         from pytest_braid.zygote.census import remember_inheritance
@@ -126,7 +224,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     So every plugin configures itself once in each process, as controller or as worker, as it
     would under pytest-xdist.
     """
-    if not _is_ours(config) or config.option.numprocesses is None or hasattr(config, "workerinput"):
+    if not _is_ours(config) or hasattr(config, "workerinput"):
+        return
+    if not _asks_for_workers(config.option):
         return
     from pytest_braid.options import settings_of
 
@@ -138,6 +238,28 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def _is_ours(config: pytest.Config) -> bool:
     """Whether ``-n`` is braid's here, and not pytest-xdist's."""
     return not config.pluginmanager.hasplugin("braid-aside")
+
+
+def _asks_for_workers(option: Any) -> bool:
+    """Whether ``-n`` is given, 0 included, or ``--tx`` together with ``--dist`` or ``-d``."""
+    if option.numprocesses is not None:
+        return True
+    return bool(option.tx) and (option.distload or option.dist != "no")
+
+
+def _refuse(option: Any) -> None:
+    for names, why, how in REFUSED:
+        if getattr(option, how["dest"]):
+            raise pytest.UsageError(f"{'/'.join(names)}: {why}.")
+
+
+@pytest.hookimpl
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_ours(config):
+        config.addinivalue_line(
+            "markers",
+            "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
+        )
 
 
 class AsXdist:

@@ -323,6 +323,11 @@ def test_the_help_names_every_option(told: Suite) -> None:
         "--maxprocesses=N",
         "--max-worker-restart=N",
         "--dist=MODE",
+        "-d ",
+        "--tx=SPEC",
+        "--loadscope-reorder",
+        "--no-loadscope-reorder",
+        "--maxschedchunk=N",
         "--testrunuid=UID",
         "--braid-log=PATH",
     ):

@@ -7,8 +7,10 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
+
+from msgspec.structs import replace
 
 from pytest_braid.control.child import Child, nameless_files
 from pytest_braid.wire import messages as m
@@ -87,11 +89,19 @@ class Zygote:
 
 
 class Worker:
-    """One worker, its descriptors (``wire.kit``), and what is known of it."""
+    """One worker, its descriptors (``wire.kit``), and what is known of it.
 
-    def __init__(self, number: int, node: Any) -> None:
+    It knows ``tests`` tests by their numbers in the collection. Where it runs another copy of the
+    collection than the first (``--dist each``), the controller's numbers are higher, and here is
+    where the one is made of the other.
+    """
+
+    def __init__(self, number: int, node: Any, tests: int) -> None:
         self.number = number
         self.node = node
+        self._tests = tests
+        self._first = 0
+        """The controller's number of the first test in the copy that it runs."""
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
@@ -119,9 +129,31 @@ class Worker:
         zygote.send(m.Fork(self.number, packed), tuple(kit))
         self._theirs.close()
 
+    def assign(self, tests: Sequence[int]) -> None:
+        """Append tests, all of one copy of the collection, to its queue."""
+        self._first = tests[0] - tests[0] % self._tests
+        self.queued += len(tests)
+        self.queue.put(test - self._first for test in tests)
+
+    def take_back(self) -> tuple[int, ...]:
+        """Empty its queue: the tests that it has not seen."""
+        tests = tuple(self._first + test for test in self.queue.take_back())
+        self.queued -= len(tests)
+        return tests
+
+    def said(self) -> Iterable[m.FromWorker]:
+        """The messages that have arrived from it, without waiting."""
+        messages = self.channel.waiting()
+        return map(self._renumbered, messages) if self._first else messages
+
+    def _renumbered(self, message: m.FromWorker) -> m.FromWorker:
+        test: int | None = getattr(message, "test", None)
+        return message if test is None else replace(message, test=self._first + test)
+
     def claimed(self) -> int | None:
         """The test that it was running when it was last seen alive."""
-        return self._claim.get()
+        test = self._claim.get()
+        return None if test is None else self._first + test
 
     def last_words(self) -> list[tuple[str, str]]:
         """Report sections: what its running phase had printed, and faulthandler's dump."""

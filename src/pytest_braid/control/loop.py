@@ -49,8 +49,8 @@ class Cut(NamedTuple):
 class Loop:
     """One run, from the first fork to the last goodbye.
 
-    ``make_node`` is called for each new worker: it makes the node that plugins see and lets them
-    configure it.
+    ``tests`` is the collection, of which the scheduler plans so many ``copies``. ``make_node`` is
+    called for each new worker: it makes the node that plugins see and lets them configure it.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Loop:
         scheduler: Scheduler,
         replay: Replay,
         tests: Sequence[m.Test],
+        copies: int,
         make_node: Callable[[int], Node],
         log: EventLog | None,
     ) -> None:
@@ -71,6 +72,7 @@ class Loop:
         self._scheduler = scheduler
         self._replay = replay
         self._tests = tests
+        self._copies = copies
         self._make_node = make_node
         self._log = log
         self._workers: dict[int, Worker] = {}
@@ -279,7 +281,7 @@ class Loop:
         """Handle what has come from a worker."""
         descriptor = worker.channel.fileno()
         alive = worker.channel.read()
-        for said in worker.channel.waiting():
+        for said in worker.said():
             if not self._is_mute or isinstance(said, m.Goodbye):
                 self._on_message(worker, said)
         if not alive and self._readable.pop(descriptor, None) is not None:
@@ -432,11 +434,11 @@ class Loop:
     ) -> None:
         match command:
             case c.Assign():
-                self._put(command.worker, command.tests)
+                self._assign(command.worker, command.tests)
             case c.StartWorker():
                 self._start(command.worker)
             case c.End():
-                self._put(command.worker, (END,))
+                self._end(command.worker)
             case c.Finish():
                 self._finish(command.worker)
             case c.GiveUp():
@@ -446,15 +448,19 @@ class Loop:
             case _:
                 assert_never(command)
 
-    def _put(self, number: int, records: tuple[int, ...]) -> None:
+    def _assign(self, number: int, tests: tuple[int, ...]) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            worker.queued += sum(record >= 0 for record in records)
-            worker.queue.put(records)
+            worker.assign(tests)
+
+    def _end(self, number: int) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.queue.put((END,))
 
     def _start(self, number: int) -> None:
         node = self._make_node(number)
-        worker = Worker(number, node)
+        worker = Worker(number, node, len(self._tests))
         self._workers[number] = worker
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
@@ -463,9 +469,7 @@ class Loop:
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
         worker = self._workers.get(number)
-        tests = tuple(worker.queue.take_back()) if worker is not None else ()
-        if worker is not None:
-            worker.queued -= len(tests)
+        tests = worker.take_back() if worker is not None else ()
         event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
         self._record(event)
         return self._scheduler.handle(event)
@@ -484,7 +488,8 @@ class Loop:
         """Tests without an outcome although nobody asked to stop."""
         if self._is_excused or self.usage_errors:
             return []
-        return [test for test in range(len(self._tests)) if not self._ran.get(test)]
+        tests = range(self._copies * len(self._tests))
+        return [test for test in tests if not self._ran.get(test)]
 
     def abort(self) -> None:
         """Kill what is left; the run is being abandoned."""

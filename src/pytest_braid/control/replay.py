@@ -63,7 +63,8 @@ def stand_in(session: pytest.Session, test: m.Test) -> pytest.Item:
 
 
 class Replay:
-    """Calls the reporting hooks. ``tests`` is the collection; indices refer to it."""
+    """Calls the reporting hooks. ``tests`` is the collection; numbers refer to it, or, from its
+    length on, to further copies of it (``--dist each``)."""
 
     def __init__(self, config: pytest.Config, tests: Sequence[m.Test]) -> None:
         self._config = config
@@ -71,18 +72,21 @@ class Replay:
         self._tests = tests
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
 
+    def _test(self, number: int) -> m.Test:
+        return self._tests[number % len(self._tests)]
+
     def begun(self, test: int) -> None:
-        spec = self._tests[test]
+        spec = self._test(test)
         self._hook.pytest_runtest_logstart(nodeid=spec.nodeid, location=spec.location)
 
     def done(self, test: int) -> None:
-        spec = self._tests[test]
+        spec = self._test(test)
         self._plain.pop(test, None)
         self._hook.pytest_runtest_logfinish(nodeid=spec.nodeid, location=spec.location)
 
     def plain_report(self, node: Node, said: m.PlainReport) -> pytest.TestReport:
         """Rebuild a report without pytest's generic path, and report it."""
-        spec = self._tests[said.test]
+        spec = self._test(said.test)
         if said.keywords is not None:
             identity, keywords = spec.nodeid, said.keywords
         else:
@@ -116,7 +120,7 @@ class Replay:
     def noted(self, node: Node, said: m.JunitNoted) -> None:
         junit.add_properties(self._config, said.properties)
         if said.test is not None and said.attributes:
-            spec = self._tests[said.test]
+            spec = self._test(said.test)
             report = pytest.TestReport(spec.nodeid, spec.location, {}, "passed", None, "setup")
             self._attribute(report, node, said.test)
             junit.add_attributes(self._config, report, said.attributes)
@@ -136,7 +140,7 @@ class Replay:
         when: Literal["call", "teardown"],
     ) -> pytest.TestReport:
         """Report a test that ended its worker's process: it fails, or its teardown does."""
-        spec = self._tests[test]
+        spec = self._test(test)
         text = f"worker '{node.gateway.id}' crashed while running '{spec.nodeid}': {why}"
         report = pytest.TestReport(spec.nodeid, spec.location, {}, "failed", text, when, sections)
         self._attribute(report, node, test)
@@ -148,7 +152,7 @@ class Replay:
         self, node: Node, test: int, why: str, sections: list[tuple[str, str]]
     ) -> None:
         """Report, with the last test of a worker, that its process ended after that test."""
-        spec = self._tests[test]
+        spec = self._test(test)
         report = pytest.TestReport(
             spec.nodeid, spec.location, {}, "failed", why, "teardown", sections
         )
@@ -185,7 +189,7 @@ class Replay:
         report.node = node
         report.worker_id = node.gateway.id
         report.testrun_uid = node.nodemanager.testrunuid
-        report.item_index = test
+        report.item_index = test % len(self._tests)
 
 
 _UNKNOWN = ()

@@ -13,7 +13,7 @@ from pytest_braid.control.fleet import Zygote, describe_end, make_room
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.model import events as e
-from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
+    from pytest_braid.schedule.scheduler import Scheduler
+
+
+_SCHEDULERS = {
+    Mode.LOAD: "LoadScheduling",
+    Mode.WORKSTEAL: "WorkStealingScheduling",
+    Mode.LOADSCOPE: "LoadScopeScheduling",
+    Mode.LOADFILE: "LoadFileScheduling",
+    Mode.LOADGROUP: "LoadGroupScheduling",
+    Mode.EACH: "EachScheduling",
+}
+"""What ``-v`` calls the modes: the names of pytest-xdist's classes."""
 
 
 class Settings(Protocol):
@@ -37,6 +49,10 @@ class Settings(Protocol):
     def mode(self) -> str: ...
     @property
     def max_restarts(self) -> int | None: ...
+    @property
+    def reorder(self) -> bool: ...
+    @property
+    def max_chunk(self) -> int | None: ...
     @property
     def testrun_uid(self) -> str: ...
     @property
@@ -52,6 +68,7 @@ class Controller:
         self._config = config
         self._hook: Any = config.hook
         self._settings = settings
+        self._mode = Mode(settings.mode)
         self._zygote = zygote
         self._nodes = NodeManager(config, settings.testrun_uid)
         self._made: dict[int, Node] = {}
@@ -66,6 +83,7 @@ class Controller:
         self._is_told = False
         """Whether the run has an error that explains why the zygote failed."""
         self._has_forked = False
+        self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._log: EventLog | None = None
         self._warned: set[tuple[str, str, str, int]] = set()
@@ -96,7 +114,7 @@ class Controller:
                 e.RunStarted(
                     run=self._settings.testrun_uid,
                     workers=self._settings.workers,
-                    mode=self._settings.mode,
+                    mode=self._mode,
                     wall=time.time(),
                     at=time.monotonic(),
                 )
@@ -177,7 +195,22 @@ class Controller:
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
+        self._scheduler = self._make_scheduler()
         self._say_collected(session, said)
+
+    def _make_scheduler(self) -> Scheduler:
+        from pytest_braid.control.units import specs_of
+        from pytest_braid.schedule.scheduler import Scheduler
+
+        wanted = self._settings
+        settings = SchedulerSettings(
+            workers=wanted.workers,
+            mode=self._mode,
+            max_restarts=wanted.max_restarts,
+            reorder=wanted.reorder,
+            max_chunk=wanted.max_chunk,
+        )
+        return Scheduler(specs_of(self._tests, self._mode, wanted.workers), settings)
 
     def _say_collected(self, session: pytest.Session, said: m.Collected) -> None:
         output.show_collected(session.config, said.found)
@@ -186,11 +219,13 @@ class Controller:
             return
         for line in said.lines:
             reporter.write_line(line)
-        workers = min(self._settings.workers, len(said.tests))
+        workers = self._scheduler.slots if self._scheduler is not None else 0
         if workers:
             noun = "worker" if workers == 1 else "workers"
             items = "item" if len(said.tests) == 1 else "items"
             reporter.write_line(f"{workers} {noun} [{len(said.tests)} {items}]")
+            if session.config.option.verbose > 0:
+                reporter.write_line(f"scheduling tests via {_SCHEDULERS[self._mode]}")
 
     def _raise_early_end(self, session: pytest.Session, said: m.ZygoteEnded | None) -> None:
         """The zygote ended without a collection: as a serial run would, for the same reason."""
@@ -234,7 +269,7 @@ class Controller:
         if reasons:
             raise pytest.UsageError(refusal(reasons))
         make_room(self._settings.workers)
-        loop = self._make_loop(session)
+        self._loop = loop = self._make_loop(session)
         self._has_forked = True
         try:
             loop.run()
@@ -245,8 +280,8 @@ class Controller:
 
     def _reasons_against_forking(self) -> list[str]:
         assert self._waiting is not None
-        workers = range(min(self._settings.workers, len(self._tests)))
-        inputs = [self._node(number).workerinput for number in workers]
+        assert self._scheduler is not None
+        inputs = [self._node(slot).workerinput for slot in range(self._scheduler.slots)]
         return [*self._waiting.reasons, *mistaken(self._waiting.asked, inputs)]
 
     def _replay(self) -> Replay:
@@ -257,24 +292,18 @@ class Controller:
 
     def _make_loop(self, session: pytest.Session) -> Loop:
         from pytest_braid.control.loop import Loop
-        from pytest_braid.schedule.scheduler import Scheduler
 
-        specs = [TestSpec(index, test.nodeid) for index, test in enumerate(self._tests)]
-        settings = SchedulerSettings(
-            workers=self._settings.workers,
-            mode=Mode(self._settings.mode),
-            max_restarts=self._settings.max_restarts,
-        )
-        self._loop = Loop(
+        assert self._scheduler is not None
+        return Loop(
             session,
             zygote=self._zygote,
-            scheduler=Scheduler(specs, settings),
+            scheduler=self._scheduler,
             replay=self._replay(),
             tests=self._tests,
+            copies=self._settings.workers if self._mode is Mode.EACH else 1,
             make_node=self._node,
             log=self._log,
         )
-        return self._loop
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -415,16 +444,24 @@ class Controller:
 
     def _cut_lines(self, loop: Loop) -> list[str]:
         return [
-            f"{cut.worker}: {self._tests[cut.test].nodeid} (after {cut.age:.2f} s)"
-            for cut in loop.cut
+            f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)" for cut in loop.cut
         ]
 
     def _ledger_lines(self, loop: Loop) -> list[str]:
         cut = {cut.test for cut in loop.cut}
         return [
-            *(f"not run: {self._tests[n].nodeid}" for n in self._unfinished if n not in cut),
-            *(f"ended twice: {self._tests[n].nodeid}" for n in loop.twice),
+            *(f"not run: {self._named(n)}" for n in self._unfinished if n not in cut),
+            *(f"ended twice: {self._named(n)}" for n in loop.twice),
         ]
+
+    def _named(self, test: int) -> str:
+        """Its node id and, in mode ``each``, the worker that began to run its copy."""
+        copy = test // len(self._tests)
+        of = f" (copy of gw{copy})" if self._mode is Mode.EACH else ""
+        return self._nodeid(test) + of
+
+    def _nodeid(self, test: int) -> str:
+        return self._tests[test % len(self._tests)].nodeid
 
 
 def refusal(reasons: Sequence[str]) -> str:

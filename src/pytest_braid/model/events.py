@@ -118,7 +118,10 @@ class RunStarted(Event, frozen=True, gc=False, kw_only=True):
 
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
-    """The tests, in the order in which ``test`` counts them."""
+    """The tests, in the order in which ``test`` counts them.
+
+    In mode ``each`` it counts on through one more copy of them for each further worker.
+    """
 
     nodeids: tuple[str, ...]
 

@@ -126,6 +126,11 @@ class Scheduler:
         return self._done
 
     @property
+    def slots(self) -> int:
+        """How many workers it starts with, and how many there are at a time at most."""
+        return self._slots
+
+    @property
     def unfinished(self) -> list[int]:
         """Tests that have neither finished nor ended their worker, in collection order."""
         return list(self._unfinished)

@@ -62,10 +62,15 @@ ToZygote = Configure | Fork | Signal | Shutdown
 
 
 class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What the controller must know of one collected test; ``location`` as in pytest's items."""
+    """What the controller must know of one collected test.
+
+    ``location`` as in pytest's items; ``group`` of its ``xdist_group`` marks where ``--dist
+    loadgroup`` asks for it.
+    """
 
     nodeid: str
     location: tuple[str, int | None, str]
+    group: str | None = None
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):

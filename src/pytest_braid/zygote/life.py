@@ -99,6 +99,7 @@ class _Life:
         """
         config, option = self.config, self.config.option
         config.workeroutput = self.output  # type: ignore[attr-defined]
+        option.loadgroup = option.dist == "loadgroup"
         option.dist, option.tx, option.distload = "no", [], False
         option.numprocesses = option.maxprocesses = None
         option.usepdb = False
@@ -285,9 +286,13 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
+        is_by_group = config.option.loadgroup
         self.speech.say(
             m.Collected(
-                tests=tuple(m.Test(item.nodeid, item.location) for item in session.items),
+                tests=tuple(
+                    m.Test(item.nodeid, item.location, _group(item) if is_by_group else None)
+                    for item in session.items
+                ),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -304,6 +309,15 @@ class Collecting(Spokesman):
                 for item, nextitem in strand.tests():
                     session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         return True
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The names that its ``xdist_group`` marks give, joined as by pytest-xdist."""
+    names = {
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    return "_".join(sorted(names)) or None
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
