@@ -35,18 +35,20 @@ _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 class Settings(msgspec.Struct, frozen=True):
     """One run's settings.
 
-    ``workers`` counts slots. ``max_restarts`` is ``None`` for any number. ``live`` says that
+    ``workers`` counts slots. ``max_restarts`` and ``max_tests`` (of one worker) are ``None`` for
+    any number. ``live`` says that
     output of tests is not captured (``-s``) and goes where the controller's goes.
     """
 
     workers: int
     mode: Mode
     max_restarts: int | None
+    max_tests: int | None
     testrun_uid: str
     log: Path | None
     live: bool
     note: str | None = None
-    """Why there are fewer workers than asked for, for the header."""
+    """Why the number of workers is not what one might expect, for the header."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -56,13 +58,16 @@ def settings_of(config: pytest.Config) -> Settings | None:
         pytest.UsageError: options that exclude each other.
     """
     option = config.option
+    note = None
+    if option.numprocesses is None:  # --forked alone
+        option.numprocesses = 1
+        note = "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
     workers = _workers(config)
     if workers == 0:
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
     if _is_looked_at(option) or _is_debugged():
         return None
-    note = None
     if any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
     if option.dist == "no":
@@ -74,6 +79,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         workers=workers,
         mode=Mode(option.dist),
         max_restarts=4 * workers if restarts is None else restarts,
+        max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
         live=option.capture in ("no", "tee-sys"),

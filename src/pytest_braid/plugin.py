@@ -47,6 +47,24 @@ def count_value(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
 
 
+def positive_value(text: str) -> int:
+    """A whole number, zero excluded."""
+    import argparse
+
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+
+
+_FORKED_MARK = "forked: run this test in a process of its own (pytest-braid: with -n or --forked)."
+
+FORKED = Option(
+    ("--forked",),
+    "Every test in a process of its own, forked from the one that has collected the tests; without "
+    "-n one at a time. The mark 'forked' says it of one test.",
+    {"action": "store_true", "default": False},
+)
+
 OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
@@ -66,6 +84,13 @@ OPTIONS = (
         "stops it. Default: four per worker.",
         {"dest": "maxworkerrestart", "metavar": "N", "type": count_value},
     ),
+    Option(
+        ("--max-tests-per-worker",),
+        "A worker that has run this many tests is replaced by a fresh one: what they have left in "
+        "its memory goes with it. Default: any number.",
+        {"dest": "maxtestsperworker", "metavar": "N", "type": positive_value},
+    ),
+    FORKED,
     Option(
         ("--dist",),
         "How tests are spread over the workers. 'load': in the order of collection, in slices that "
@@ -95,6 +120,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     pluginmanager.set_blocked("xdist.looponfail")
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
+        if option is FORKED:
+            continue
         # pytest keeps lower-case short options to itself, and -n is the one that users know.
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
 
@@ -106,9 +133,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Remember ``random`` as it is before any project code could seed it."""
-    if getattr(early_config.known_args_namespace, "numprocesses", None) and _is_ours(early_config):
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
+    And remember ``random`` as it is before any project code could seed it."""
+    if not _is_ours(early_config):
+        return
+    if not early_config.pluginmanager.hasplugin("pytest_forked"):
+        group = parser.getgroup("braid")
+        group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
+        early_config.addinivalue_line("markers", _FORKED_MARK)
+    if early_config.known_args_namespace.numprocesses or "--forked" in args:
         from pytest_braid.seam.interpreter import remember_random
         from pytest_braid.zygote.census import remember_inheritance
 
@@ -123,7 +159,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     So every plugin configures itself once in each process, as controller or as worker, as it
     would under pytest-xdist.
     """
-    if not _is_ours(config) or config.option.numprocesses is None or hasattr(config, "workerinput"):
+    if not _is_ours(config) or hasattr(config, "workerinput"):
+        return
+    if config.option.numprocesses is None and not config.option.forked:
         return
     from pytest_braid.options import settings_of
 
@@ -156,6 +194,7 @@ def _start(config: pytest.Config, settings: Any) -> None:
     from pytest_braid.control.fleet import Zygote
     from pytest_braid.zygote.census import held_by_controller
 
+    config.pluginmanager.set_blocked("pytest_forked")  # its option is ours now, and so are marks
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
     live = partial(_live, held=held_by_controller())

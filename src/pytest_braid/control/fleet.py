@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import IO, Any, NoReturn
 
 import pytest
@@ -126,11 +127,21 @@ class Zygote:
             file.close()
 
 
+class Duty(Enum):
+    """What a worker was told to do last."""
+
+    TESTS = "run tests"
+    FINISHING = "end the session of its slot"
+    RETIRING = "end, and leave the session to a successor"
+    RETIRED = "it has done so, and its process ends"
+
+
 class Worker:
     """One worker, its descriptors (``wire.kit``), and what is known of it."""
 
-    def __init__(self, number: int, node: Any) -> None:
+    def __init__(self, number: int, slot: int, node: Any) -> None:
         self.number = number
+        self.slot = slot
         self.node = node
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
@@ -144,11 +155,11 @@ class Worker:
         """When that test began, in seconds of the monotonic clock."""
         self.is_decided = False
         """Whether that test has its outcome, and only its teardown is to come."""
-        self.finishing = False
+        self.duty = Duty.TESTS
 
     @property
     def name(self) -> str:
-        return f"gw{self.number}"
+        return f"gw{self.slot}"
 
     def fork(self, zygote: Zygote, packed: bytes) -> None:
         kit = WorkerKit(
@@ -156,7 +167,7 @@ class Worker:
             self._theirs.fileno(),
             *(file.fileno() for file in (self._out, self._err, self._fault, self._shared)),
         )
-        zygote.send(m.Fork(self.number, packed), tuple(kit))
+        zygote.send(m.Fork(self.number, self.slot, packed), tuple(kit))
         self._theirs.close()
 
     def claimed(self) -> int | None:
@@ -196,7 +207,12 @@ def own_frames(dump: str) -> str:
 
 
 def _files(count: int) -> list[IO[bytes]]:
-    """Files without a name; whoever asks closes them."""
+    """Files without a name, in memory where the kernel has such; whoever asks closes them.
+
+    On a disk they would cost more than the fork of the worker that they are for.
+    """
+    if hasattr(os, "memfd_create"):
+        return [os.fdopen(os.memfd_create("braid"), "w+b") for _ in range(count)]
     return [tempfile.TemporaryFile() for _ in range(count)]
 
 

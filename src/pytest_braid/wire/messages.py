@@ -40,6 +40,7 @@ class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
     """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``)."""
 
     worker: int
+    slot: int
     packed: bytes
 
 
@@ -62,10 +63,14 @@ ToZygote = Configure | Fork | Signal | Shutdown
 
 
 class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What the controller must know of one collected test; ``location`` as in pytest's items."""
+    """What the controller must know of one collected test; ``location`` as in pytest's items.
+
+    ``own_process``: it has the mark ``forked``.
+    """
 
     nodeid: str
     location: tuple[str, int | None, str]
+    own_process: bool = False
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -245,9 +250,14 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The last message of a worker: its ``workeroutput``."""
+    """The last message of a worker: its ``workeroutput``.
+
+    ``retires``: it was told to retire, and has torn everything down; the session of its slot goes
+    on in a successor.
+    """
 
     packed: bytes
+    retires: bool
 
 
 FromWorker = (

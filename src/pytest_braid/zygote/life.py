@@ -166,20 +166,14 @@ class _Life:
 
     def _be_forked(self, session: pytest.Session, birth: Birth) -> None:
         try:
-            reporter = self._become(birth)
+            strand = self._become(session, birth)
         except BaseException:  # noqa: BLE001 -- the controller tells that this worker has died
             traceback.print_exc()
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the nursery has blocked it
-        MainStrand(
-            session,
-            QueueReader(birth.kit.queue),
-            Claim(birth.kit.claim),
-            reporter,
-            Limit(session, self._tally, birth.number),
-        ).run()
+        strand.run()
 
-    def _become(self, birth: Birth) -> Reporter:
+    def _become(self, session: pytest.Session, birth: Birth) -> MainStrand:
         """Everything that a worker must not share with its siblings."""
         config, kit = self.config, birth.kit
         workerinput = config.workerinput  # type: ignore[attr-defined]
@@ -190,8 +184,20 @@ class _Life:
         os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
         output.give_fault_file(config, kit.fault)
         if self._basetemp is not None:
-            session_seam.give_basetemp(config, self._basetemp / f"popen-{workerinput['workerid']}")
-        return self._replace_spokesman(birth, workerinput)
+            name = f"popen-{workerinput['workerid']}"
+            session_seam.give_basetemp(config, self._basetemp / name, birth.number)
+        reporter = self._replace_spokesman(birth, workerinput)
+        strand = MainStrand(
+            session,
+            QueueReader(kit.queue),
+            Claim(kit.claim),
+            reporter,
+            Limit(session, self._tally, birth.slot),
+        )
+        cleanups = session_seam.fresh_cleanups(config)
+        last_word = LastWord(reporter, strand, self.output, cleanups)
+        config.pluginmanager.register(last_word, "braid-last-word")
+        return strand
 
     def _replace_spokesman(self, birth: Birth, workerinput: dict[str, Any]) -> Reporter:
         manager = self.config.pluginmanager
@@ -205,10 +211,6 @@ class _Life:
         manager.unregister(name="braid-zygote")
         manager.register(reporter, "braid-worker")
         reporter.speech.forget()  # pluggy has told it all warnings of the collection once more
-        manager.register(
-            LastWord(reporter, self.output, session_seam.fresh_cleanups(self.config)),
-            "braid-last-word",
-        )
         return reporter
 
 
@@ -264,7 +266,7 @@ class Collecting(Spokesman):
         )
         self.speech.say(
             m.Collected(
-                tests=tuple(m.Test(item.nodeid, item.location) for item in session.items),
+                tests=tuple(map(_test, session.items)),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -274,6 +276,10 @@ class Collecting(Spokesman):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         return self._life.fork_workers(session)
+
+
+def _test(item: pytest.Item) -> m.Test:
+    return m.Test(item.nodeid, item.location, item.get_closest_marker("forked") is not None)
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
