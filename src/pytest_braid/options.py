@@ -58,17 +58,16 @@ def settings_of(config: pytest.Config) -> Settings | None:
         pytest.UsageError: options that exclude each other.
     """
     option = config.option
-    note = None
-    if option.numprocesses is None:  # --forked alone
-        option.numprocesses = 1
-        note = "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
     workers = _workers(config)
     if workers == 0:
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
     if _is_looked_at(option) or _is_debugged():
         return None
-    if any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
+    note = None
+    if option.numprocesses is None:
+        note = "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+    elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
     if option.dist == "no":
         option.dist = "load"
@@ -115,6 +114,8 @@ def _workers(config: pytest.Config) -> int:
                 "--pdb is incompatible with distributing tests; try using -n0 or -nauto."
             )
         return 0
+    if asked is None:
+        return 1  # --forked alone
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
