@@ -33,8 +33,8 @@ _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 class Settings(NamedTuple):
     """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
-    ``workers`` counts slots. ``max_restarts`` is ``None`` for any number; ``reorder`` and
-    ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
+    ``workers`` counts slots. ``max_restarts`` and ``max_tests`` (of one worker) are ``None`` for
+    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
     output of tests is not captured (``-s``) and goes where the controller's goes.
     """
 
@@ -43,11 +43,12 @@ class Settings(NamedTuple):
     max_restarts: int | None
     reorder: bool
     max_chunk: int | None
+    max_tests: int | None
     testrun_uid: str
     log: Path | None
     live: bool
     note: str | None = None
-    """Why there are fewer workers than asked for, for the header."""
+    """Why the number of workers is not what one might expect, for the header."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -64,7 +65,9 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if _is_looked_at(option) or _is_debugged():
         return None
     note = None
-    if any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
+    if option.numprocesses is None and not option.tx:
+        note = "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+    elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
     if option.distload or option.dist == "no":
         option.dist = "load"
@@ -77,6 +80,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         max_restarts=4 * workers if restarts is None else restarts,
         reorder=option.loadscopereorder,
         max_chunk=option.maxschedchunk,
+        max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
         live=option.capture in ("no", "tee-sys"),
@@ -106,7 +110,7 @@ def _is_debugged() -> bool:
 def _workers(config: pytest.Config) -> int:
     option = config.option
     asked = option.numprocesses
-    if asked is None:
+    if asked is None and option.tx:
         asked = sum(map(_workers_of_spec, option.tx))
     if getattr(option, "usepdb", False) or getattr(option, "trace", False):
         if isinstance(asked, int) and asked > 0:
@@ -114,6 +118,8 @@ def _workers(config: pytest.Config) -> int:
                 "--pdb is incompatible with distributing tests; try using -n0 or -nauto."
             )
         return 0
+    if asked is None:
+        return 1  # --forked alone
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)

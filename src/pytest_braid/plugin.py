@@ -47,8 +47,8 @@ def count_value(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
 
 
-def chunk_value(text: str) -> int:
-    """The value of ``--maxschedchunk``: a whole number, zero excluded."""
+def positive_value(text: str) -> int:
+    """A whole number, zero excluded."""
     import argparse
 
     if text.isdecimal() and int(text):
@@ -86,6 +86,16 @@ def spec_value(text: str) -> str:
 
 MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 
+
+_FORKED_MARK = "forked: run this test in a process of its own (pytest-braid: with -n or --forked)."
+
+FORKED = Option(
+    ("--forked",),
+    "Every test in a process of its own, forked from the one that has collected the tests; without "
+    "-n one at a time. The mark 'forked' says it of one test.",
+    {"action": "store_true", "default": False},
+)
+
 OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
@@ -105,6 +115,13 @@ OPTIONS = (
         "stops it. Default: four per worker.",
         {"dest": "maxworkerrestart", "metavar": "N", "type": count_value},
     ),
+    Option(
+        ("--max-tests-per-worker",),
+        "A worker that has run this many tests is replaced by a fresh one: what they have left in "
+        "its memory goes with it. Default: any number.",
+        {"dest": "maxtestsperworker", "metavar": "N", "type": positive_value},
+    ),
+    FORKED,
     Option(
         ("--dist",),
         "How tests are spread over the workers. 'load': in the order of collection, in slices that "
@@ -140,7 +157,7 @@ OPTIONS = (
     Option(
         ("--maxschedchunk",),
         "In 'load', hand out at most this many tests at once. Default: as many as make sense.",
-        {"metavar": "N", "type": chunk_value},
+        {"metavar": "N", "type": positive_value},
     ),
     Option(
         ("--testrunuid",),
@@ -187,6 +204,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
+        if option is FORKED:
+            continue
         # pytest keeps lower-case short options to itself, and -n is the one that users know.
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
     for option in REFUSED:
@@ -200,14 +219,23 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Remember ``random`` as it is before any project code could seed it, and watch who asks for
-    the name of a worker."""
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
+
+    And remember ``random`` as it is before any project code could seed it, and watch who asks for
+    the name of a worker.
+    """
     given = early_config.known_args_namespace
     if not _is_ours(early_config):
         return
     _refuse(given)
-    if given.numprocesses != 0 and _asks_for_workers(given):
+    if not early_config.pluginmanager.hasplugin("pytest_forked"):
+        group = parser.getgroup("braid")
+        group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
+        early_config.addinivalue_line("markers", _FORKED_MARK)
+    if given.numprocesses != 0 and ("--forked" in args or _asks_for_workers(given)):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_random
         from pytest_braid.zygote.census import remember_inheritance
@@ -241,8 +269,9 @@ def _is_ours(config: pytest.Config) -> bool:
 
 
 def _asks_for_workers(option: Any) -> bool:
-    """Whether ``-n`` is given, 0 included, or ``--tx`` together with ``--dist`` or ``-d``."""
-    if option.numprocesses is not None:
+    """Whether ``-n`` is given, 0 included, ``--forked``, or ``--tx`` together with ``--dist`` or
+    ``-d``."""
+    if option.numprocesses is not None or getattr(option, "forked", False):
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
@@ -282,6 +311,7 @@ def _start(config: pytest.Config, settings: Any) -> None:
     from pytest_braid.seam.identity import questions
     from pytest_braid.zygote.census import held_by_controller
 
+    config.pluginmanager.set_blocked("pytest_forked")  # its option is ours now, and so are marks
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
     workerinput = {

@@ -10,7 +10,7 @@ from pytest_braid.wire import messages as m
 
 
 def collected(*nodeids: str, group: str | None = None) -> list[m.Test]:
-    return [m.Test(nodeid, (nodeid, 0, nodeid), group) for nodeid in nodeids]
+    return [m.Test(nodeid, (nodeid, 0, nodeid), group=group) for nodeid in nodeids]
 
 
 @pytest.mark.parametrize(

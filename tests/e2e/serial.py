@@ -35,7 +35,7 @@ _MOST_LINES = 60
 """Of one difference, in a message."""
 _COUNTS = re.compile(r"collect(ed|ing) .*")
 _VARYING = (
-    (re.compile(r"popen-gw\d+/"), ""),
+    (re.compile(r"popen-gw\d+(-\d+)?/"), ""),
     (re.compile(r"\b\d+\.\d+s\b( \(\d+:\d\d:\d\d\))?"), "<seconds>"),
     (re.compile(r"\b\d+\.\d{5,}(e-\d+)?\b"), "<number>"),
     (re.compile(r"\bCaptureManager _method=.*"), "CaptureManager ..."),  # a descriptor's number
@@ -250,15 +250,18 @@ class Suite:
         assert result.ret == 0, result.errlines
         return result.outlines
 
-    def same(self, *args: str, workers: int = 2, forget: bool = True) -> tuple[Run, Run]:
-        """Run it serially and with braid, and require that nothing differs."""
+    def same(
+        self, *args: str, workers: int = 2, forget: bool = True, ours: tuple[str, ...] = ()
+    ) -> tuple[Run, Run]:
+        """Run it serially and with braid, and require that nothing differs; ``ours`` are options
+        that a serial run does not know."""
         __tracebackhide__ = True
         if forget:
             self.forget()
         serial = self.serial(*args)
         if forget:
             self.forget()
-        braid = self.braid(*args, workers=workers)
+        braid = self.braid(*args, *ours, workers=workers)
         found = differences(serial, braid)
         if found:
             pytest.fail(

@@ -93,6 +93,16 @@ def test_lines_and_branches_are_exactly_those_of_a_serial_run(
     assert result(measured, *branch, braid=True, workers=workers) == serial
 
 
+@pytest.mark.parametrize("recycled", ["--forked", "--max-tests-per-worker=2"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("branch", [[], ["--cov-branch"]], ids=["lines", "branches"])
+def test_a_worker_that_retires_leaves_what_it_has_measured(
+    measured: Suite, branch: list[str], workers: int, recycled: str
+) -> None:
+    serial = result(measured, *branch, braid=False)
+    assert result(measured, recycled, *branch, braid=True, workers=workers) == serial
+
+
 def test_contexts_are_those_of_a_serial_run(measured: Suite) -> None:
     measured.path.joinpath(".coveragerc").write_text("[json]\nshow_contexts = true\n")
     # A session fixture has the contexts of the first and the last test of its process.

@@ -732,11 +732,11 @@ def test_a_test_that_the_controller_lost_is_named_and_fails_the_run(stage: Stage
     """A fault that braid does not have: the controller's book has no entry for a test."""
     stage.write(
         conftest="""
-        from pytest_braid.control.loop import Loop
-        count = Loop._count
+        from pytest_braid.control.ledger import Ledger
+        count = Ledger.count
         def lossy(self, test):
             if test != 2: count(self, test)
-        Loop._count = lossy
+        Ledger.count = lossy
         """,
         test_a=FOUR,
     )
@@ -751,12 +751,12 @@ def test_a_test_that_the_controller_lost_is_named_and_fails_the_run(stage: Stage
 def test_a_test_that_ended_twice_is_named_and_fails_the_run(stage: Stage) -> None:
     stage.write(
         conftest="""
-        from pytest_braid.control.loop import Loop
-        count = Loop._count
+        from pytest_braid.control.ledger import Ledger
+        count = Ledger.count
         def double(self, test):
             count(self, test)
             if test == 1: count(self, test)
-        Loop._count = double
+        Ledger.count = double
         """,
         test_a=FOUR,
     )

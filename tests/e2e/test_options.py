@@ -165,6 +165,10 @@ ALLOWED = (
             "-n2 --max-worker-restart=-1",
             "argument --max-worker-restart: '-1' is not a whole number of 0 or more",
         ),
+        (
+            "-n2 --max-tests-per-worker=0",
+            "argument --max-tests-per-worker: '0' is not a whole number of 1 or more",
+        ),
         ("-n2 --dist=all", "argument --dist: invalid choice: 'all' (choose from "),
         (
             "-n2 --pdb",

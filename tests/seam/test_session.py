@@ -26,19 +26,36 @@ def test_without_temporary_directories_there_is_nothing_to_know_or_to_give(tmp_p
     config: Any = SimpleNamespace(option=SimpleNamespace())
     assert session.probe_basetemp(config) is None
     assert session.run_basetemp(config) is None
-    session.give_basetemp(config, tmp_path / "own")
+    session.give_basetemp(config, tmp_path / "own", 0)
     assert not (tmp_path / "own").exists()
 
 
-def test_a_worker_s_base_directory_keeps_what_is_in_it(pytester: pytest.Pytester) -> None:
+def test_a_worker_has_a_base_directory_beside_what_its_predecessor_has_left(
+    pytester: pytest.Pytester,
+) -> None:
     """pytest's own way of being given one empties it first."""
     config: Any = pytester.parseconfigure()
-    own = pytester.mkdir("own")
-    (own / "kept").touch()
-    session.give_basetemp(config, own)
-    made = config._tmp_path_factory.mktemp("test", numbered=True)  # noqa: SLF001 -- as pytest does
-    assert made == own / "test0"
-    assert (own / "kept").exists()
+    factory = config._tmp_path_factory  # noqa: SLF001 -- as pytest does
+    own, another = pytester.path / "own", pytester.path / "own-7"
+    session.give_basetemp(config, own, 0)
+    assert factory.mktemp("test", numbered=True) == own / "test0"
+    assert factory.mktemp("named", numbered=False) == own / "named"
+    session.give_basetemp(config, own, 7)
+    assert factory.mktemp("test", numbered=True) == another / "test0"
+    assert factory.mktemp("named", numbered=False) == another / "named"
+    assert (own / "test0").exists()
+
+
+def test_who_leaves_tears_down_and_leaves_no_empty_directory(pytester: pytest.Pytester) -> None:
+    items = pytester.getitems("def test_1(): pass")
+    its_session = items[0].session
+    told: list[str] = []
+    session.give_basetemp(its_session.config, pytester.path / "own", 0)
+    its_session._setupstate.setup(items[0])  # noqa: SLF001 -- as pytest does
+    its_session._setupstate.addfinalizer(lambda: told.append("torn down"), its_session)  # noqa: SLF001
+    session.leave(its_session, 0)
+    assert told == ["torn down"]
+    assert not (pytester.path / "own").exists()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_sending_to_nobody_raises(pair: Pair) -> None:
 
 def test_fifty_megabytes_arrive(pair: Pair) -> None:
     ours, theirs = pair
-    sent = m.Goodbye(os.urandom(1 << 16) * 800)
+    sent = m.Goodbye(os.urandom(1 << 16) * 800, retires=False)
     sender = threading.Thread(target=theirs.send, args=(sent,))
     sender.start()
     assert ours.receive() == sent
@@ -113,9 +113,9 @@ def test_descriptors_arrive_in_order_with_their_messages() -> None:
     pipes = [os.pipe() for _ in range(6)]
     for number, (reading, writing) in enumerate(pipes):
         os.write(writing, bytes([number]))
-        ours.send(m.Fork(number, b""), (reading, writing))
+        ours.send(m.Fork(number, number, b""), (reading, writing))
     for number in range(6):
-        assert theirs.receive() == m.Fork(number, b"")
+        assert theirs.receive() == m.Fork(number, number, b"")
         received = theirs.take_descriptors(2)
         assert os.read(received[0], 9) == bytes([number])
         assert not any(os.get_inheritable(descriptor) for descriptor in received)
@@ -130,7 +130,7 @@ def test_descriptors_arrive_in_order_with_their_messages() -> None:
 def test_descriptors_that_nobody_took_are_closed() -> None:
     ours, theirs = (Channel[Any](end, m.ToZygote) for end in socket.socketpair())
     reading, writing = os.pipe()
-    ours.send(m.Fork(0, b""), (writing,))
+    ours.send(m.Fork(0, 0, b""), (writing,))
     os.close(writing)
     theirs.receive()
     theirs.close()

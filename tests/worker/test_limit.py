@@ -21,10 +21,10 @@ def test_what_one_process_counts_all_see() -> None:
     tally = Tally()
     pid = os.fork()
     if pid == 0:
-        tally.put(3, 2)
+        tally.add(3, 2)
         os._exit(0)
     os.waitpid(pid, 0)
-    tally.put(0, 1)
+    tally.add(0, 1)
     assert tally.total() == 3
 
 
@@ -44,8 +44,14 @@ def test_the_limit_is_reached_when_all_failures_together_are_enough(
     assert {limit.is_reached() for limit in limits} == {enough}
 
 
-def test_a_count_is_of_its_worker_alone() -> None:
+def test_a_successor_adds_to_the_count_of_its_slot() -> None:
     tally = Tally()
-    for count in (1, 2, 3):
-        tally.put(7, count)
+    for failed in (1, 0, 2):
+        its_session = session(0, maxfail=3)
+        limit = Limit(its_session, tally, 7)
+        for _ in range(failed):
+            assert not limit.is_reached()
+            its_session.testsfailed += 1
+            limit.note()
     assert tally.total() == 3
+    assert Limit(session(0, maxfail=3), tally, 7).is_reached()

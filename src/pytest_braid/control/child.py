@@ -59,5 +59,10 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
 
 
 def nameless_files(count: int) -> list[IO[bytes]]:
-    """Files that nobody else finds; whoever asks closes them."""
+    """Files without a name, in memory where the kernel has such; whoever asks closes them.
+
+    On a disk they would cost more than the fork of the worker that they are for.
+    """
+    if hasattr(os, "memfd_create"):
+        return [os.fdopen(os.memfd_create("braid"), "w+b") for _ in range(count)]
     return [tempfile.TemporaryFile() for _ in range(count)]

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import IO, Any
 
 from msgspec.structs import replace
@@ -88,6 +89,15 @@ class Zygote:
             file.close()
 
 
+class Duty(Enum):
+    """What a worker was told to do last."""
+
+    TESTS = "run tests"
+    FINISHING = "end the session of its slot"
+    RETIRING = "end, and leave the session to a successor"
+    RETIRED = "it has done so, and its process ends"
+
+
 class Worker:
     """One worker, its descriptors (``wire.kit``), and what is known of it.
 
@@ -96,8 +106,9 @@ class Worker:
     where the one is made of the other.
     """
 
-    def __init__(self, number: int, node: Any, tests: int) -> None:
+    def __init__(self, number: int, slot: int, node: Any, tests: int) -> None:
         self.number = number
+        self.slot = slot
         self.node = node
         self._tests = tests
         self._first = 0
@@ -114,11 +125,11 @@ class Worker:
         """When that test began, in seconds of the monotonic clock."""
         self.is_decided = False
         """Whether that test has its outcome, and only its teardown is to come."""
-        self.finishing = False
+        self.duty = Duty.TESTS
 
     @property
     def name(self) -> str:
-        return f"gw{self.number}"
+        return f"gw{self.slot}"
 
     def fork(self, zygote: Zygote, packed: bytes) -> None:
         kit = WorkerKit(
@@ -126,7 +137,7 @@ class Worker:
             self._theirs.fileno(),
             *(file.fileno() for file in (self._out, self._err, self._fault, self._shared)),
         )
-        zygote.send(m.Fork(self.number, packed), tuple(kit))
+        zygote.send(m.Fork(self.number, self.slot, packed), tuple(kit))
         self._theirs.close()
 
     def assign(self, tests: Sequence[int]) -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import select
 import signal
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple, assert_never
+from typing import assert_never
 
 import pytest
 
-from pytest_braid.control.fleet import Worker, Zygote, describe_end
+from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
+from pytest_braid.control.interrupts import CTRL_C, Interrupts
+from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.log import EventLog
-from pytest_braid.control.node import Node
+from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.wire import messages as m
-from pytest_braid.wire.queue import END, FINISH
+from pytest_braid.wire.queue import END, FINISH, RETIRE
 from pytest_braid.wire.values import pack, unpack
 
 _NAP = 0.005
@@ -35,22 +35,11 @@ _ENOUGH = 8
 scheduler keeps ten times the length of a nap in the queues of workers with short tests."""
 
 
-_CTRL_C = m.Interrupted("keyboard", "", None, None, "")
-
-
-class Cut(NamedTuple):
-    """A test that was interrupted after ``age`` seconds."""
-
-    worker: str
-    test: int
-    age: float
-
-
 class Loop:
     """One run, from the first fork to the last goodbye.
 
-    ``tests`` is the collection, of which the scheduler plans so many ``copies``. ``make_node`` is
-    called for each new worker: it makes the node that plugins see and lets them configure it.
+    ``tests`` is the collection, of which the scheduler plans so many ``copies``. ``make_node``
+    makes the node of a slot, which is what plugins see of its workers, and lets them configure it.
     """
 
     def __init__(
@@ -66,37 +55,23 @@ class Loop:
         log: EventLog | None,
     ) -> None:
         self._session = session
-        self._config = session.config
-        self._hook: Any = session.config.hook
         self._zygote = zygote
         self._scheduler = scheduler
         self._replay = replay
         self._tests = tests
-        self._copies = copies
-        self._make_node = make_node
+        self._slots = Slots(session.config, make_node, tests)
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._poll = select.poll()
         self._stopping = False
-        self._is_excused = False
-        """Whether there is a reason for tests that have no outcome."""
         self._is_mute = False
-        self._ran: dict[int, int] = {}
-        self.interrupted: m.Interrupted | None = None
-        """Why the run ended early, if a test or the user ended it."""
-        self.terminated = False
-        """Whether that was SIGTERM."""
+        self.interrupts = Interrupts()
+        self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
         self.usage_errors: tuple[str, ...] = ()
         self.gave_up: int | None = None
         self.zygote_died = False
-        self.twice: list[int] = []
-        """Tests that ended more than once, or without having begun: never, or braid is broken."""
-        self.deaths: list[str] = []
-        """How workers died that had not begun a test, which could tell of it."""
-        self.cut: list[Cut] = []
-        """Tests that an interrupt from outside of them has cut short."""
 
     def run(self) -> None:
         """Returns when every worker has ended.
@@ -105,8 +80,9 @@ class Loop:
             KeyboardInterrupt: Ctrl-C a second time; processes may be left for ``abort``.
         """
         with ExitStack() as stack:
-            self._watch_signals(stack)
-            self._poll.register(self._zygote.channel.fileno(), select.POLLIN)
+            self.interrupts.watch(stack)
+            for source in (self.interrupts, self._zygote.channel):
+                self._poll.register(source.fileno(), select.POLLIN)
             self._carry_out(self._scheduler.start(time.monotonic()))
             try:
                 while not self.is_over:
@@ -118,8 +94,9 @@ class Loop:
     def _let_workers_end(self) -> None:
         """A hook has raised, or Ctrl-C came twice: then at once, otherwise with teardown. What
         workers say meanwhile is nobody's business any more, but their goodbyes are."""
-        self._is_mute = self._is_excused = True
-        if self.interrupted is None:
+        self._is_mute = self.ledger.is_excused = True
+        if self.interrupts.said is None:
+            self._stop("the controller failed")  # or a worker that ends could have a successor
             self._zygote.interrupt(self._workers)
             while not self.is_over:
                 self._turn()
@@ -130,61 +107,20 @@ class Loop:
             self._hear(self._readable[descriptor])
         if self._zygote.channel.fileno() in ready:
             self._hear_zygote()
-        if self._signals.fileno() in ready:
-            self._signals.recv(64)
+        if self.interrupts.fileno() in ready:
+            self.interrupts.clear()
             self._forward_interrupt()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH:
             time.sleep(_NAP)
 
-    # --- signals ------------------------------------------------------------------------------
-
-    def _watch_signals(self, stack: ExitStack) -> None:
-        """Ctrl-C once: the running tests are interrupted and torn down. Twice: now."""
-        self._signals, waker = socket.socketpair()
-        stack.callback(self._signals.close)
-        stack.callback(waker.close)
-        waker.setblocking(False)
-        if threading.current_thread() is not threading.main_thread():
-            return  # Python handles signals in that one only
-        stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(waker.fileno()))
-        self._poll.register(self._signals.fileno(), select.POLLIN)
-        for signum, usual, handler in (
-            (signal.SIGINT, signal.default_int_handler, self._on_sigint),
-            (signal.SIGTERM, signal.SIG_DFL, self._on_sigterm),
-        ):
-            if signal.getsignal(signum) is usual:  # otherwise it is somebody else's business
-                stack.callback(signal.signal, signum, usual)
-                signal.signal(signum, handler)
-
-    def _on_sigint(self, *_: object) -> None:
-        if self.interrupted is not None:
-            raise KeyboardInterrupt
-        self.interrupted = _CTRL_C
-
-    def _on_sigterm(self, *_: object) -> None:
-        if self.interrupted is not None:
-            raise KeyboardInterrupt
-        self.interrupted = m.Interrupted("exit", "received SIGTERM", None, None, "")
-        self.terminated = True
-
     def _forward_interrupt(self, sayer: int | None = None) -> None:
-        """Not in the handler, which may have come in the middle of another message. The worker
-        that said so itself is in its teardown."""
-        if self.interrupted is not None:
-            self._is_excused = True
+        """The worker that said so itself is in its teardown."""
+        if self.interrupts.said is not None:
+            self.ledger.is_excused = True
             if not self._stopping:
                 self._stop("interrupted")  # first, or who catches Ctrl-C could begin another test
             self._zygote.interrupt(self._workers.keys() - {sayer})
-
-    def _cut_short(self, worker: Worker) -> bool:
-        """Remember the test that runs in a worker, if any: it will have no outcome."""
-        test = worker.last_test
-        if test is None or self._ran.get(test):
-            return False
-        if all(test != cut.test for cut in self.cut):
-            self.cut.append(Cut(worker.name, test, time.monotonic() - worker.since))
-        return True
 
     # --- what the zygote says -----------------------------------------------------------------
 
@@ -202,7 +138,7 @@ class Loop:
             self.zygote_died = True
             for worker in list(self._workers.values()):  # they die with it
                 self._hear_out(worker)
-                self._cut_short(worker)
+                self.ledger.cut_short(worker)
 
     def _hear_out(self, worker: Worker) -> None:
         while worker.channel.fileno() in self._readable and self._can_read(worker):
@@ -213,7 +149,10 @@ class Loop:
         self._hear_out(worker)
         if worker.number in self._workers:
             self._forget(worker)
-            self._crashed(worker, status)
+            if worker.duty is Duty.RETIRED:
+                self._gone(worker, None)
+            else:
+                self._crashed(worker, status)
             worker.close()
 
     @staticmethod
@@ -228,52 +167,24 @@ class Loop:
             self._poll.unregister(descriptor)
 
     def _crashed(self, worker: Worker, status: int) -> None:
-        why, sections = describe_end(status), worker.last_words()
-        running = worker.claimed()
-        if running is not None and self._ran.get(running):
-            running = None  # it had ended; the worker died before the next began
-        self._node_down(worker, why)
-        if self.interrupted is not None and status == -signal.SIGINT:  # ours: a test let it kill
-            self._cut_short(worker)
-        elif running is not None:
-            self._report_crash(worker, running, why, sections)
+        why, running = describe_end(status), self.ledger.running(worker)
+        if worker.duty is not Duty.RETIRING:
+            self._slots.down(worker.slot, why)
+        if self.interrupts.said is not None and status == -signal.SIGINT:
+            self.ledger.cut_short(worker)  # ours: a test let it kill
         else:
-            self._report_death(worker, why, sections)
+            self.ledger.report_crash(worker, running, why)
         self._stop_if_told()
-        if not worker.finishing:
+        if worker.duty is Duty.RETIRING:
+            self._gone(worker, why)
+        elif worker.duty is Duty.TESTS:
             self._tell(e.WorkerDied(worker=worker.number, running=running, at=time.monotonic()))
 
-    def _report_crash(
-        self, worker: Worker, test: int, why: str, sections: list[tuple[str, str]]
-    ) -> None:
-        if worker.last_test != test:
-            self._replay.begun(test)
-        is_decided = worker.last_test == test and worker.is_decided
-        self._replay.crashed(worker.node, test, why, sections, "teardown" if is_decided else "call")
-        self._replay.done(test)
-        self._count(test)
-
-    def _report_death(self, worker: Worker, why: str, sections: list[tuple[str, str]]) -> None:
-        """It ran no test when it died. What stood of its fixtures has not been torn down."""
-        when = (
-            "crashed while it ended its session (fixtures of session scope, pytest_sessionfinish)"
-            if worker.finishing
-            else "crashed while it ran no test"
-        )
-        text = f"worker '{worker.name}' {when}: {why}"
-        if worker.last_test is None:
-            self.deaths.append(text)
-        else:
-            self._replay.crashed_after(worker.node, worker.last_test, text, sections)
-
-    def _node_ready(self, worker: Worker) -> None:
-        self._hook.pytest_testnodeready(node=worker.node)
-        collected = self._hook.pytest_xdist_node_collection_finished
-        if collected.get_hookimpls():
-            collected(node=worker.node, ids=[test.nodeid for test in self._tests])
-
-    def _node_down(self, worker: Worker, error: str | None) -> None:
-        self._hook.pytest_testnodedown(node=worker.node, error=error)
+    def _gone(self, worker: Worker, error: str | None) -> None:
+        """A worker has made room, by its death even, and may have a successor by now."""
+        self._tell(e.WorkerGone(worker=worker.number, at=time.monotonic()))
+        if all(other.slot != worker.slot for other in self._workers.values()):
+            self._slots.down(worker.slot, error)
 
     # --- what workers say ---------------------------------------------------------------------
 
@@ -298,9 +209,9 @@ class Loop:
                 self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
             case m.Done():
                 self._replay.done(said.test)
-                self._count(said.test)
+                self.ledger.count(said.test)
+                self._stop_if_told()  # first, or its worker could be told to make room
                 self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
-                self._stop_if_told()
             case m.Asking():
                 self._tell(e.Asked(worker=worker.number, at=said.at))
             case m.Report():
@@ -323,7 +234,7 @@ class Loop:
     ) -> None:
         match said:
             case m.Ready():
-                self._node_ready(worker)
+                self._slots.ready(worker.slot)
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
@@ -333,18 +244,18 @@ class Loop:
                 self._stop_if_told()
                 self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
             case m.Interrupted():
-                if self.interrupted is None:
-                    self.interrupted = said
+                if self.interrupts.said is None:
+                    self.interrupts.said = said
                     self._forward_interrupt(worker.number)
-                elif self._cut_short(worker) and self.interrupted == _CTRL_C:
-                    self.interrupted = said  # where Ctrl-C has met a test, for the terminal
+                elif self.ledger.cut_short(worker) and self.interrupts.said == CTRL_C:
+                    self.interrupts.said = said  # where Ctrl-C has met a test, for the terminal
             case m.UsageFailed():
                 self.usage_errors = said.texts
+                self.ledger.is_excused = True
             case m.InternalFailed():
                 self.internal_errors.append(f"in worker {worker.name}:\n{said.text}")
             case m.Goodbye():
-                worker.node.workeroutput.update(unpack(said.packed))
-                self._ended(worker)
+                self._said_goodbye(worker, said)
             case _:
                 assert_never(said)
 
@@ -364,23 +275,25 @@ class Loop:
                 )
             )
 
-    def _count(self, test: int) -> None:
-        if self._ran.get(test):
-            self.twice.append(test)
-        self._ran[test] = 1
-
     def _stop_if_told(self) -> None:
         """``-x``, ``--maxfail``, ``session.shouldstop`` of any plugin."""
         if not self._stopping and (self._session.shouldfail or self._session.shouldstop):
-            self._is_excused = True
+            self.ledger.is_excused = True
             self._stop(str(self._session.shouldfail or self._session.shouldstop))
+
+    def _said_goodbye(self, worker: Worker, said: m.Goodbye) -> None:
+        worker.node.workeroutput.update(unpack(said.packed))
+        if said.retires:
+            worker.duty = Duty.RETIRED  # it has made room when its process is gone
+        else:
+            self._ended(worker)
 
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
-        self._node_down(worker, None)
+        self._slots.down(worker.slot, None)
         self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
-        if not worker.finishing:
+        if worker.duty is not Duty.FINISHING:
             self._explain_early_end(worker)
             self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
         worker.close()
@@ -392,11 +305,11 @@ class Loop:
             or self._stopping
             or self.internal_errors
             or self.usage_errors
-            or self.interrupted
+            or self.interrupts.said
         )
         if not told:
             status = worker.node.workeroutput.get("exitstatus")
-            self.deaths.append(
+            self.ledger.deaths.append(
                 f"the session of worker '{worker.name}' ended early, with exit status {status}, "
                 "and did not say why: a plugin or a conftest.py raised something in a hook"
             )
@@ -436,15 +349,15 @@ class Loop:
             case c.Assign():
                 self._assign(command.worker, command.tests)
             case c.StartWorker():
-                self._start(command.worker)
+                self._start(command.worker, command.slot)
             case c.End():
                 self._end(command.worker)
             case c.Finish():
-                self._finish(command.worker)
+                self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
                 self.gave_up = command.restarts
             case c.Retire():
-                raise AssertionError("no option limits the tests of a worker: none retires")
+                self._dismiss(command.worker, Duty.RETIRING, RETIRE)
             case _:
                 assert_never(command)
 
@@ -458,9 +371,9 @@ class Loop:
         if worker is not None:
             worker.queue.put((END,))
 
-    def _start(self, number: int) -> None:
-        node = self._make_node(number)
-        worker = Worker(number, node, len(self._tests))
+    def _start(self, number: int, slot: int) -> None:
+        node = self._slots.node(slot)
+        worker = Worker(number, slot, node, len(self._tests))
         self._workers[number] = worker
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
@@ -474,25 +387,18 @@ class Loop:
         self._record(event)
         return self._scheduler.handle(event)
 
-    def _finish(self, number: int) -> None:
+    def _dismiss(self, number: int, duty: Duty, record: int) -> None:
         worker = self._workers.get(number)
         if worker is not None:
-            worker.finishing = True
-            worker.queue.put((FINISH,))
+            worker.duty = duty
+            worker.queue.put((record,))
 
     @property
     def is_over(self) -> bool:
         return not self._workers or self.zygote_died
 
-    def unfinished(self) -> list[int]:
-        """Tests without an outcome although nobody asked to stop."""
-        if self._is_excused or self.usage_errors:
-            return []
-        tests = range(self._copies * len(self._tests))
-        return [test for test in tests if not self._ran.get(test)]
-
     def abort(self) -> None:
         """Kill what is left; the run is being abandoned."""
         for worker in self._workers.values():
-            self._cut_short(worker)
+            self.ledger.cut_short(worker)
             self._zygote.send(m.Signal(worker.number, signal.SIGKILL, group=True))

@@ -7,10 +7,13 @@ meaning here (a remote path, a channel) is not there.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from pytest_braid.wire import messages as m
 
 
 class Spec:
@@ -59,10 +62,10 @@ class NodeManager:
 
 
 class Node:
-    """One worker, for hooks."""
+    """One worker and its successors in the slot, for hooks."""
 
-    def __init__(self, manager: NodeManager, number: int, workers: int) -> None:
-        name = f"gw{number}"
+    def __init__(self, manager: NodeManager, slot: int, workers: int) -> None:
+        name = f"gw{slot}"
         self.gateway = Gateway(name)
         self.nodemanager = manager
         self.config = manager.config
@@ -86,3 +89,38 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.gateway.id}>"
+
+
+class Slots:
+    """The node of each slot that is taken: made for its first worker, down with its last.
+
+    ``make`` makes a node and lets plugins configure it.
+    """
+
+    def __init__(
+        self, config: pytest.Config, make: Callable[[int], Node], tests: Sequence[m.Test]
+    ) -> None:
+        self._hook: Any = config.hook
+        self._make = make
+        self._tests = tests
+        self._nodes: dict[int, Node] = {}
+        self._ready: set[int] = set()
+
+    def node(self, slot: int) -> Node:
+        if slot not in self._nodes:
+            self._nodes[slot] = self._make(slot)
+        return self._nodes[slot]
+
+    def ready(self, slot: int) -> None:
+        """A worker of the slot is up; plugins hear of the first."""
+        if slot in self._ready:
+            return
+        self._ready.add(slot)
+        self._hook.pytest_testnodeready(node=self._nodes[slot])
+        collected = self._hook.pytest_xdist_node_collection_finished
+        if collected.get_hookimpls():
+            collected(node=self._nodes[slot], ids=[test.nodeid for test in self._tests])
+
+    def down(self, slot: int, error: str | None) -> None:
+        """The last worker of the slot has ended; ``error`` says how, if it crashed."""
+        self._hook.pytest_testnodedown(node=self._nodes.pop(slot), error=error)

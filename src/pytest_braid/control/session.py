@@ -54,6 +54,8 @@ class Settings(Protocol):
     @property
     def max_chunk(self) -> int | None: ...
     @property
+    def max_tests(self) -> int | None: ...
+    @property
     def testrun_uid(self) -> str: ...
     @property
     def log(self) -> Path | None: ...
@@ -127,13 +129,13 @@ class Controller:
             m.Configure(pack(first.workerinput), "" if basetemp is None else str(basetemp))
         )
 
-    def _node(self, number: int) -> Node:
-        """The node of a worker, configured by plugins; the zygote is configured as the first."""
-        if number not in self._made:
-            node = Node(self._nodes, number, self._settings.workers)
+    def _node(self, slot: int) -> Node:
+        """The node of a slot, configured by plugins; the zygote is configured as the first."""
+        if slot not in self._made:
+            node = Node(self._nodes, slot, self._settings.workers)
             self._hook.pytest_configure_node(node=node)
-            self._made[number] = node
-        return self._made[number]
+            self._made[slot] = node
+        return self._made[slot]
 
     # --- collection ---------------------------------------------------------------------------
 
@@ -209,6 +211,7 @@ class Controller:
             max_restarts=wanted.max_restarts,
             reorder=wanted.reorder,
             max_chunk=wanted.max_chunk,
+            max_tests_per_worker=wanted.max_tests,
         )
         return Scheduler(specs_of(self._tests, self._mode, wanted.workers), settings)
 
@@ -274,7 +277,7 @@ class Controller:
         try:
             loop.run()
         finally:
-            self._unfinished = loop.unfinished()
+            self._unfinished = loop.ledger.unfinished()
         self._raise_end(session, loop)
         return True
 
@@ -318,16 +321,16 @@ class Controller:
                 f"started any more.\n{self._zygote.printed()}\n"
                 + "\n".join((*self._cut_lines(loop), *self._ledger_lines(loop)))
             )
-        if loop.interrupted is not None:
-            self._raise_interrupted(loop.interrupted)
+        if loop.interrupts.said is not None:
+            self._raise_interrupted(loop.interrupts.said)
         self._raise_stop(session, loop)
 
     def _raise_stop(self, session: pytest.Session, loop: Loop) -> None:
         if loop.gave_up is not None:
             session.shouldfail = gave_up_text(loop.gave_up)
-        elif self._unfinished or loop.twice:
+        elif self._unfinished or loop.ledger.twice:
             session.shouldfail = "braid: not every test has exactly one outcome, see above"
-        elif loop.deaths:
+        elif loop.ledger.deaths:
             session.shouldfail = "braid: a worker died that had run no test, see above"
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
@@ -357,7 +360,7 @@ class Controller:
             self._loop.abort()
         if not self._is_ended:
             self._end_zygote()
-        if self._loop is not None and self._loop.terminated:
+        if self._loop is not None and self._loop.interrupts.is_sigterm:
             session.exitstatus = 128 + signal.SIGTERM
         if self._log is not None:
             self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
@@ -435,7 +438,7 @@ class Controller:
             return
         for title, lines in (
             ("braid: interrupted while running", self._cut_lines(loop)),
-            ("braid: workers that died without a test", loop.deaths),
+            ("braid: workers that died without a test", loop.ledger.deaths),
             ("braid: tests without exactly one outcome", self._ledger_lines(loop)),
         ):
             if lines:
@@ -444,14 +447,15 @@ class Controller:
 
     def _cut_lines(self, loop: Loop) -> list[str]:
         return [
-            f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)" for cut in loop.cut
+            f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)"
+            for cut in loop.ledger.cut
         ]
 
     def _ledger_lines(self, loop: Loop) -> list[str]:
-        cut = {cut.test for cut in loop.cut}
+        cut = {cut.test for cut in loop.ledger.cut}
         return [
             *(f"not run: {self._named(n)}" for n in self._unfinished if n not in cut),
-            *(f"ended twice: {self._named(n)}" for n in loop.twice),
+            *(f"ended twice: {self._named(n)}" for n in loop.ledger.twice),
         ]
 
     def _named(self, test: int) -> str:

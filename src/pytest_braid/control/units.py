@@ -16,13 +16,19 @@ def specs_of(tests: Sequence[m.Test], mode: Mode, workers: int) -> list[TestSpec
     """
     if mode is Mode.EACH:
         return [
-            TestSpec(copy * len(tests) + index, test.nodeid, f"each-{copy}")
+            TestSpec(copy * len(tests) + index, test.nodeid, f"each-{copy}", test.own_process)
             for copy in range(workers)
             for index, test in enumerate(tests)
         ]
     if not mode.by_unit:
-        return [TestSpec(index, test.nodeid) for index, test in enumerate(tests)]
-    return [TestSpec(index, test.nodeid, unit_of(test, mode)) for index, test in enumerate(tests)]
+        return [
+            TestSpec(index, test.nodeid, own_process=test.own_process)
+            for index, test in enumerate(tests)
+        ]
+    return [
+        TestSpec(index, test.nodeid, unit_of(test, mode), test.own_process)
+        for index, test in enumerate(tests)
+    ]
 
 
 def unit_of(test: m.Test, mode: Mode) -> str | None:

@@ -15,6 +15,7 @@ import stat
 import sys
 import warnings
 import weakref
+from functools import cache
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -31,12 +32,18 @@ def die_with(parent: int) -> None:
     """
     if sys.platform != "linux":
         return
-    import ctypes
-
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the kernel was asked
         os._exit(1)
+
+
+@cache
+def _libc() -> Any:
+    """Loaded once, in the first process that asks, for all its copies."""
+    import ctypes
+
+    return ctypes.CDLL(None)
 
 
 _inherited_handlers: frozenset[int] = frozenset()

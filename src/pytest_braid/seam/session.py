@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,17 +51,36 @@ def plan_basetemp(config: pytest.Config, path: Path) -> None:
         factory._given_basetemp = path
 
 
-def give_basetemp(config: pytest.Config, path: Path) -> None:
-    """Give a forked worker its own base directory, without the path that empties one first."""
+def give_basetemp(config: pytest.Config, path: Path, number: int) -> None:
+    """Give a forked worker its own base directory, without the path that empties one first.
+
+    Where a predecessor of the same name has left something, ``number`` tells the two apart: what
+    its tests have made is kept, and they cannot get in the way of the same names in this one.
+    """
+    if path.exists():
+        path = path.with_name(f"{path.name}-{number}")
     config.option.basetemp = str(path)
     factory: Any = getattr(config, "_tmp_path_factory", None)
     if factory is None:
         return
-    path.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700)
     factory._given_basetemp = path
     factory._basetemp = path
     if hasattr(factory, "_next_number"):  # pytest 9.2
         factory._next_number.clear()
+
+
+def leave(session: pytest.Session, exitstatus: int) -> None:
+    """Do what pytest's own hooks do when a session ends that matters to this process alone: tear
+    down what is set up, and tidy the base directory. There may be thousands of them, so an empty
+    one is removed."""
+    private: Any = session
+    private._setupstate.teardown_exact(None)
+    tmpdir: Any = session.config.pluginmanager.get_plugin("tmpdir")
+    if tmpdir is not None:
+        tmpdir.pytest_sessionfinish(session, exitstatus)
+        with contextlib.suppress(OSError):
+            private.config._tmp_path_factory._basetemp.rmdir()
 
 
 def unconfigure(config: pytest.Config) -> None:

@@ -40,6 +40,7 @@ class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
     """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``)."""
 
     worker: int
+    slot: int
     packed: bytes
 
 
@@ -64,12 +65,13 @@ ToZygote = Configure | Fork | Signal | Shutdown
 class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the controller must know of one collected test.
 
-    ``location`` as in pytest's items; ``group`` of its ``xdist_group`` marks where ``--dist
-    loadgroup`` asks for it.
+    ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
+    ``xdist_group`` marks where ``--dist loadgroup`` asks for it.
     """
 
     nodeid: str
     location: tuple[str, int | None, str]
+    own_process: bool = False
     group: str | None = None
 
 
@@ -249,9 +251,14 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The last message of a worker: its ``workeroutput``."""
+    """The last message of a worker: its ``workeroutput``.
+
+    ``retires``: it was told to retire, and has torn everything down; the session of its slot goes
+    on in a successor.
+    """
 
     packed: bytes
+    retires: bool
 
 
 FromWorker = (

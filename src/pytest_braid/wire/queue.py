@@ -21,6 +21,9 @@ END = -1
 FINISH = -2
 """The run is over."""
 
+RETIRE = -3
+"""Make room for a successor. Read only where the worker waits with nothing running."""
+
 _SIZE = 4
 
 
@@ -85,7 +88,8 @@ class QueueWriter:
         os.write(self._writing, struct.pack(f"<{len(values)}i", *values))
 
     def take_back(self) -> list[int]:
-        """All tests that the worker has not read. Answers (``END``, ``FINISH``) stay its own."""
+        """All tests that the worker has not read. Answers (``END``, ``FINISH``, ``RETIRE``)
+        stay its own."""
         try:
             data = os.read(self._reading, 1 << 16)
         except BlockingIOError:

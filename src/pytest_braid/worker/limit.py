@@ -11,19 +11,19 @@ import mmap
 
 import pytest
 
-_WORKERS = 512
-"""Places for counts. Workers of higher numbers, after hundreds of crashes, share one in turn."""
+_PLACES = 512
+"""Places for counts. Slots of higher numbers, after hundreds of crashes, share one in turn."""
 
 
 class Tally:
-    """A count for each worker; made before they are forked, and inherited."""
+    """A count for each slot; made before any worker is forked, and inherited by all."""
 
     def __init__(self) -> None:
-        self._counts = memoryview(mmap.mmap(-1, 4 * _WORKERS)).cast("I")
+        self._counts = memoryview(mmap.mmap(-1, 4 * _PLACES)).cast("I")
 
-    def put(self, worker: int, count: int) -> None:
-        """Only its worker writes a count, so none is lost."""
-        self._counts[worker % _WORKERS] = count
+    def add(self, slot: int, count: int) -> None:
+        """Only the one worker in the slot writes its count, so nothing is lost."""
+        self._counts[slot % _PLACES] += count
 
     def total(self) -> int:
         return sum(self._counts)
@@ -32,17 +32,19 @@ class Tally:
 class Limit:
     """One worker's view."""
 
-    def __init__(self, session: pytest.Session, tally: Tally, worker: int) -> None:
+    def __init__(self, session: pytest.Session, tally: Tally, slot: int) -> None:
         self._session = session
         self._tally = tally
-        self._worker = worker
-        self._before = session.testsfailed  # of the collection, which all have in common
+        self._slot = slot
+        self._before = self._noted = session.testsfailed  # of the collection, common to all
         self._most: int = session.config.getoption("maxfail", 0)
 
     def note(self) -> None:
         """Tell the others how many tests have failed here."""
         if self._most:
-            self._tally.put(self._worker, self._session.testsfailed - self._before)
+            failed = self._session.testsfailed
+            self._tally.add(self._slot, failed - self._noted)
+            self._noted = failed
 
     def is_reached(self) -> bool:
         return bool(self._most) and self._before + self._tally.total() >= self._most

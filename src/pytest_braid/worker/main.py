@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.hooks import decide_nextitem
 from pytest_braid.seam.interpreter import end_process
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
-from pytest_braid.wire.queue import END, FINISH, QueueReader
+from pytest_braid.wire.queue import END, FINISH, RETIRE, QueueReader
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.speech import Reporter, ignore_interrupts
@@ -71,7 +72,7 @@ class Successor:
 
 
 class MainStrand:
-    """Takes tests from the queue until the run is over."""
+    """Takes tests from the queue until the run is over, or until it is to retire."""
 
     def __init__(
         self,
@@ -87,6 +88,8 @@ class MainStrand:
         self._claim = claim
         self._reporter = reporter
         self._limit = limit
+        self.retires = False
+        """Whether another worker takes over its slot, and with it the session."""
         decide_nextitem(session.config, _decided)
 
     @contextmanager
@@ -105,7 +108,7 @@ class MainStrand:
         """Each test with its ``nextitem``, to be run by whoever asks, until the run is over."""
         self._reporter.speech.say(m.Ready(self._reporter.clock()))
         record = self._take()
-        while record != FINISH:
+        while record not in (FINISH, RETIRE):
             if record == END:
                 record = self._wait()
             elif self._limit.is_reached():
@@ -114,6 +117,7 @@ class MainStrand:
                 successor = self._begin(record)
                 yield self.items[record], successor
                 record = self._next(successor)
+        self.retires = record == RETIRE
 
     def take_in_teardown(self) -> int:
         before = self._reporter.clock()
@@ -150,11 +154,12 @@ class MainStrand:
 
     def _stop(self) -> int:
         """Start nothing more (``-x``); the controller takes the rest of the queue back. It finds
-        the reason itself where it lies in the failures of all workers."""
+        the reason itself where it lies in the failures of all workers. Told to retire, this one is
+        the last of its slot all the same: a run that stops starts no other."""
         self._reporter.speech.say(
             m.Stopping(_reason(self._session.shouldfail), _reason(self._session.shouldstop))
         )
-        while self._wait() != FINISH:
+        while self._wait() not in (FINISH, RETIRE):
             pass
         return FINISH
 
@@ -167,17 +172,27 @@ def _reason(stop: bool | str) -> str | None:
     return str(stop) if stop else None
 
 
+_IN_ORDER = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+"""How pytest ends a session that nothing has interrupted."""
+
+
 class LastWord:
     """Ends the worker when pytest's session ends: the outermost wrapper of its last hook.
 
     Returning into pytest would go on to ``pytest_unconfigure``, which is the zygote's to call,
-    and then into whatever called pytest.
+    and then into whatever called pytest. A worker that retires goes no further than here: the
+    session ends, once, in the last worker of the slot.
     """
 
     def __init__(
-        self, reporter: Reporter, output: dict[str, Any], cleanups: Callable[[], None]
+        self,
+        reporter: Reporter,
+        strand: MainStrand,
+        output: dict[str, Any],
+        cleanups: Callable[[], None],
     ) -> None:
         self._reporter = reporter
+        self._strand = strand
         self._output = output
         self._cleanups = cleanups
 
@@ -188,17 +203,20 @@ class LastWord:
         self._reporter.speech.end_copies()
         ignore_interrupts()  # what follows is the teardown
         code = 0
+        retires = self._strand.retires and exitstatus in _IN_ORDER
         try:
-            result = yield
+            if retires:
+                session_seam.leave(session, exitstatus)
+            else:
+                yield
             self._cleanups()
-            return result  # noqa: TRY300
         except BaseException:  # noqa: BLE001 -- whatever it was, the worker ends here
             self._reporter.speech.hold(m.InternalFailed(traceback.format_exc()))
-            code = 1
+            code, retires = 1, False
         finally:
             self._output["exitstatus"] = int(exitstatus)
             self._output["shouldfail"] = session.shouldfail
             self._output["shouldstop"] = session.shouldstop
             self._reporter.tell_notes(is_last=True)
-            self._reporter.speech.say(m.Goodbye(pack(self._output)))
+            self._reporter.speech.say(m.Goodbye(pack(self._output), retires))
             end_process(code)

@@ -175,20 +175,14 @@ class _Life:
 
     def _be_forked(self, session: pytest.Session, birth: Birth) -> MainStrand:
         try:
-            reporter = self._become(birth)
+            strand = self._become(session, birth)
         except BaseException:  # noqa: BLE001 -- the controller tells that this worker has died
             traceback.print_exc()
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the nursery has blocked it
-        return MainStrand(
-            session,
-            QueueReader(birth.kit.queue),
-            Claim(birth.kit.claim),
-            reporter,
-            Limit(session, self._tally, birth.number),
-        )
+        return strand
 
-    def _become(self, birth: Birth) -> Reporter:
+    def _become(self, session: pytest.Session, birth: Birth) -> MainStrand:
         """Everything that a worker must not share with its siblings."""
         config, kit = self.config, birth.kit
         self._questions.close()
@@ -200,8 +194,20 @@ class _Life:
         os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
         output.give_fault_file(config, kit.fault)
         if self._basetemp is not None:
-            session_seam.give_basetemp(config, self._basetemp / f"popen-{workerinput['workerid']}")
-        return self._replace_spokesman(birth, workerinput)
+            name = f"popen-{workerinput['workerid']}"
+            session_seam.give_basetemp(config, self._basetemp / name, birth.number)
+        reporter = self._replace_spokesman(birth, workerinput)
+        strand = MainStrand(
+            session,
+            QueueReader(kit.queue),
+            Claim(kit.claim),
+            reporter,
+            Limit(session, self._tally, birth.slot),
+        )
+        cleanups = session_seam.fresh_cleanups(config)
+        last_word = LastWord(reporter, strand, self.output, cleanups)
+        config.pluginmanager.register(last_word, "braid-last-word")
+        return strand
 
     def _replace_spokesman(self, birth: Birth, workerinput: dict[str, Any]) -> Reporter:
         manager = self.config.pluginmanager
@@ -215,10 +221,6 @@ class _Life:
         manager.unregister(name="braid-zygote")
         manager.register(reporter, "braid-worker")
         reporter.speech.forget()  # pluggy has told it all warnings of the collection once more
-        manager.register(
-            LastWord(reporter, self.output, session_seam.fresh_cleanups(self.config)),
-            "braid-last-word",
-        )
         return reporter
 
 
@@ -289,10 +291,7 @@ class Collecting(Spokesman):
         is_by_group = config.option.loadgroup
         self.speech.say(
             m.Collected(
-                tests=tuple(
-                    m.Test(item.nodeid, item.location, _group(item) if is_by_group else None)
-                    for item in session.items
-                ),
+                tests=tuple(_test(item, is_by_group=is_by_group) for item in session.items),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -318,6 +317,11 @@ def _group(item: pytest.Item) -> str | None:
         for mark in item.iter_markers("xdist_group")
     }
     return "_".join(sorted(names)) or None
+
+
+def _test(item: pytest.Item, *, is_by_group: bool) -> m.Test:
+    own_process = item.get_closest_marker("forked") is not None
+    return m.Test(item.nodeid, item.location, own_process, _group(item) if is_by_group else None)
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:

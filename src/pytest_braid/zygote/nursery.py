@@ -22,6 +22,7 @@ class Birth(NamedTuple):
     """What a worker knows of itself when it begins."""
 
     number: int
+    slot: int
     kit: WorkerKit
     channel: Channel[m.ToZygote]
     packed: bytes
@@ -114,7 +115,7 @@ class Nursery:
             os.close(descriptor)
         kit = WorkerKit(*map(interpreter.out_of_reach, kit))
         speech = socket.socket(fileno=kit.speech)
-        return Birth(order.worker, kit, Channel(speech, m.ToZygote), order.packed)
+        return Birth(order.worker, order.slot, kit, Channel(speech, m.ToZygote), order.packed)
 
     def _watch(self, worker: int, pid: int) -> None:
         self._children[worker] = pid

@@ -1,0 +1,91 @@
+"""The account of a run: every test ends exactly once, or it is known why not."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from pytest_braid.control.fleet import Duty, Worker
+from pytest_braid.control.replay import Replay
+
+_IDLE_DEATHS = {
+    Duty.TESTS: "crashed while it ran no test",
+    Duty.FINISHING: "crashed while it ended its session (fixtures of session scope, "
+    "pytest_sessionfinish)",
+    Duty.RETIRING: "crashed after its last test, while it made room for its successor (callbacks "
+    "of config.add_cleanup, hooks around pytest_runtestloop)",
+}
+"""What a worker did that died without a test."""
+
+
+class Cut(NamedTuple):
+    """A test that was interrupted after ``age`` seconds."""
+
+    worker: str
+    test: int
+    age: float
+
+
+class Ledger:
+    """Keeps the account, and reports the tests that could not do so themselves."""
+
+    def __init__(self, replay: Replay, tests: int) -> None:
+        self._replay = replay
+        self._tests = tests
+        self._ended: set[int] = set()
+        self.is_excused = False
+        """Whether there is a reason for tests that have no outcome."""
+        self.twice: list[int] = []
+        """Tests that ended more than once, or without having begun: never, or braid is broken."""
+        self.deaths: list[str] = []
+        """How workers died that had not begun a test, which could tell of it."""
+        self.cut: list[Cut] = []
+        """Tests that an interrupt from outside of them has cut short."""
+
+    def count(self, test: int) -> None:
+        """Take note that a test has ended."""
+        if test in self._ended:
+            self.twice.append(test)
+        self._ended.add(test)
+
+    def unfinished(self) -> list[int]:
+        """Tests without an outcome although nobody asked to stop."""
+        if self.is_excused:
+            return []
+        return [test for test in range(self._tests) if test not in self._ended]
+
+    def running(self, worker: Worker) -> int | None:
+        """The test that ran in a worker when it died."""
+        test = worker.claimed()  # or it had ended, and the worker died before the next began
+        return None if test in self._ended else test
+
+    def cut_short(self, worker: Worker) -> bool:
+        """Remember the test that runs in a worker, if any: it will have no outcome."""
+        test = worker.last_test
+        if test is None or test in self._ended:
+            return False
+        if all(test != cut.test for cut in self.cut):
+            self.cut.append(Cut(worker.name, test, time.monotonic() - worker.since))
+        return True
+
+    def report_crash(self, worker: Worker, running: int | None, why: str) -> None:
+        """A worker's process has ended, and nobody had told it to."""
+        if running is None:
+            self._report_death(worker, why)
+            return
+        if worker.last_test != running:
+            self._replay.begun(running)
+        is_decided = worker.last_test == running and worker.is_decided
+        self._replay.crashed(
+            worker.node, running, why, worker.last_words(), "teardown" if is_decided else "call"
+        )
+        self._replay.done(running)
+        self.count(running)
+
+    def _report_death(self, worker: Worker, why: str) -> None:
+        """It ran no test when it died. What stood of its fixtures has not been torn down."""
+        text = f"worker '{worker.name}' {_IDLE_DEATHS[worker.duty]}: {why}"
+        if worker.last_test is None:
+            self.deaths.append(text)
+        else:
+            self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())
