@@ -251,6 +251,21 @@ def test_an_error_in_the_last_teardown_ends_the_run(stage: Stage) -> None:
     assert len(run.ran) == 1
 
 
+def test_a_process_is_gone_before_another_takes_its_place(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import atexit, pathlib
+        PID = pathlib.Path("pid")
+        def test_a():
+            PID.write_text(str(os.getpid()))
+            atexit.register(sum, range(10_000_000))
+        def test_b(): assert not pathlib.Path("/proc", PID.read_text()).exists()
+        """
+    )
+    run = stage.run("--forked", workers=1)
+    assert (run.exit, run.counts) == (0, {"passed": 2})
+
+
 def test_who_leaves_nothing_behind_leaves_no_directory(stage: Stage) -> None:
     stage.write(
         test_a=TOLD + "\ndef test_path(tmp_path): note('made', tmp_path.parent.name)",
@@ -301,10 +316,41 @@ def test_plugins_see_one_node_and_one_session_for_each_slot(stage: Stage, worker
     assert sum(int(end[3]) for end in ends) == 12
 
 
-def test_a_stop_is_no_reason_to_retire(stage: Stage) -> None:
-    stage.write(conftest=NODES, test_a="def test_a(): assert 0\ndef test_b(): note('ran b')")
+STOPS = {
+    "-x": (pytest.ExitCode.TESTS_FAILED, "", "assert 0"),
+    "in the worker": (
+        pytest.ExitCode.INTERRUPTED,
+        """
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(item): item.session.shouldstop = "enough"
+""",
+        "pass",
+    ),
+    "in the controller": (
+        pytest.ExitCode.INTERRUPTED,
+        """
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(session):
+        if not hasattr(session.config, "workerinput"): sessions.append(session)
+        return (yield)
+    def pytest_runtest_logreport(report):
+        for session in sessions: session.shouldstop = "enough"
+    sessions = []
+""",
+        "pass",
+    ),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_worker_that_a_stop_meets_is_the_last_of_its_slot(stage: Stage, stop: str) -> None:
+    code, hooks, body = STOPS[stop]
+    stage.write(
+        conftest=NODES + hooks,
+        test_a=f"def test_a(request): {body}\ndef test_b(): note('ran b')",
+    )
     run = stage.run("--forked", "-x", workers=1)
-    assert (run.exit, run.counts) == (1, {"failed": 1})
+    assert run.exit == code
     assert not run.ran
     assert noted(run, ["finish", "down"]) == {"finish": 1, "down": 1}
 
