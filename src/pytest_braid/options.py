@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     testrun_uid: str
     log: Path | None
     live: bool
+    start_method: str
     note: str | None = None
     """Why the number of workers is not what one might expect, for the header."""
 
@@ -84,6 +85,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
         live=option.capture in ("no", "tee-sys"),
+        start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
     )
 

@@ -110,6 +110,10 @@ class Channel(Generic[Incoming]):
                 return None
         return self._ready.popleft()
 
+    def waiting_one(self) -> Incoming | None:
+        """The next message that has arrived, if one has."""
+        return self._ready.popleft() if self._ready else None
+
     def waiting(self) -> list[Incoming]:
         """The messages that have arrived, without waiting."""
         messages = list(self._ready)
