@@ -36,8 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     """One run's settings.
 
     ``workers`` counts slots. ``max_restarts`` is ``None`` for any number; ``reorder`` and
-    ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
-    output of tests is not captured (``-s``) and goes where the controller's goes.
+    ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that output of tests is not
+    captured (``-s``) and goes where the controller's goes.
     """
 
     workers: int
