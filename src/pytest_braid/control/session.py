@@ -223,7 +223,7 @@ class Controller:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         self._scheduler = self._make_scheduler()
-        self._say_collected(session, said)
+        self._say_collected(session, said, self._scheduler.slots)
 
     def _make_scheduler(self) -> Scheduler:
         from pytest_braid.control.units import specs_of
@@ -240,14 +240,13 @@ class Controller:
         )
         return Scheduler(specs_of(self._tests, self._mode, wanted.workers), settings)
 
-    def _say_collected(self, session: pytest.Session, said: m.Collected) -> None:
+    def _say_collected(self, session: pytest.Session, said: m.Collected, workers: int) -> None:
         output.show_collected(session.config, said.found)
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or session.config.option.verbose < 0:
             return
         for line in said.lines:
             reporter.write_line(line)
-        workers = self._scheduler.slots if self._scheduler is not None else 0
         if workers:
             noun = "worker" if workers == 1 else "workers"
             items = "item" if len(said.tests) == 1 else "items"
