@@ -170,6 +170,8 @@ class Worker:
         self.is_decided = False
         """Whether that test has its outcome, and only its teardown is to come."""
         self.duty = Duty.TESTS
+        self.is_ready = False
+        """Whether it has said that it will take tests."""
 
     @property
     def name(self) -> str:

@@ -88,6 +88,7 @@ class Loop:
             self._carry_out(self._scheduler.start(time.monotonic()))
             for worker in list(self._workers.values()):  # spawned ones may have spoken before
                 self._take_messages(worker)
+            self._take_zygote_messages()
             try:
                 while not self.is_over:
                     self._turn()
@@ -130,6 +131,14 @@ class Loop:
 
     def _hear_zygote(self) -> None:
         alive = self._zygote.channel.read()
+        self._take_zygote_messages()
+        if not alive:
+            self.zygote_died = True
+            for worker in list(self._workers.values()):  # they die with it
+                self._hear_out(worker)
+                self.ledger.cut_short(worker)
+
+    def _take_zygote_messages(self) -> None:
         for said in self._zygote.channel.waiting():
             match said:
                 case m.Exited() if said.worker in self._workers:
@@ -138,11 +147,6 @@ class Loop:
                     self.internal_errors.append(said.text)
                 case _:
                     pass
-        if not alive:
-            self.zygote_died = True
-            for worker in list(self._workers.values()):  # they die with it
-                self._hear_out(worker)
-                self.ledger.cut_short(worker)
 
     def _hear_out(self, worker: Worker) -> None:
         while worker.channel.fileno() in self._readable and self._can_read(worker):
@@ -246,6 +250,7 @@ class Loop:
     ) -> None:
         match said:
             case m.Ready():
+                worker.is_ready = True
                 self._slots.ready(worker.slot)
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():

@@ -373,7 +373,8 @@ class Controller:
             )
         if loop.different:
             names = " and ".join(loop.different)
-            pytest.exit(f"{names} collected other tests, see above", COLLECTIONS_DIFFER)
+            session.shouldfail = f"{names} collected other tests, see above"
+            raise session.Failed(session.shouldfail)
         if loop.interrupts.said is not None:
             self._raise_interrupted(loop.interrupts.said)
         self._raise_stop(session, loop)
@@ -415,6 +416,8 @@ class Controller:
             self._end_zygote()
         if self._loop is not None and self._loop.interrupts.is_sigterm:
             session.exitstatus = 128 + signal.SIGTERM
+        if self._loop is not None and self._loop.different:
+            session.exitstatus = COLLECTIONS_DIFFER
         if self._log is not None:
             self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
             self._log.close()

@@ -96,7 +96,7 @@ class Spawner(Zygote):
     def _note_end(self) -> None:
         if not self.channel.read():
             self._ended = self.wait()
-        for said in self.channel.waiting():
+        for said in self.channel.arrived():  # of other workers the loop is to hear
             if isinstance(said, m.Exited) and said.worker == 0:
                 self._ended = said.status
 

@@ -86,8 +86,10 @@ def leave(session: pytest.Session, exitstatus: int) -> None:
     tmpdir: Any = session.config.pluginmanager.get_plugin("tmpdir")
     if tmpdir is not None:
         tmpdir.pytest_sessionfinish(session, exitstatus)
-        with contextlib.suppress(OSError):
-            private.config._tmp_path_factory._basetemp.rmdir()
+        base: Path | None = private.config._tmp_path_factory._basetemp
+        if base is not None:
+            with contextlib.suppress(OSError):
+                base.rmdir()
 
 
 def unconfigure(config: pytest.Config) -> None:

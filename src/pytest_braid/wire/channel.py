@@ -110,6 +110,10 @@ class Channel(Generic[Incoming]):
                 return None
         return self._ready.popleft()
 
+    def arrived(self) -> tuple[Incoming, ...]:
+        """The messages that have arrived, which stay."""
+        return tuple(self._ready)
+
     def waiting_one(self) -> Incoming | None:
         """The next message that has arrived, if one has."""
         return self._ready.popleft() if self._ready else None
