@@ -365,8 +365,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
     return (
-        "braid: no test is ended at its timeout in this run: that needs a worker, as with -n 1 or "
-        "--test-timeout alone"
+        "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
+        "(-n 1 makes one)"
     )
 
 
