@@ -58,11 +58,12 @@ def hung(run: Ended, name: str = "test_hangs") -> str:
 MODES = ("load", "worksteal", "loadscope", "loadfile", "loadgroup")
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("args", [*(f"--dist={mode}" for mode in MODES), "--forked"])
-def test_a_hung_test_fails_alone_in_every_mode(stage: Stage, args: str) -> None:
+def test_a_hung_test_fails_alone_in_every_mode(stage: Stage, args: str, start: str) -> None:
     source = around(SLEEPS.replace("@pytest.mark.timeout(0.5)", "@pytest.mark.xdist_group('it')"))
     stage.write(test_a=source)
-    run = stage.run("--test-timeout=3", args)
+    run = stage.run("--test-timeout=3", f"--start-method={start}", args)
     here = line_of(source, "# here")
     report = hung(run)
     assert run.ran == OTHERS + Counter({"it": 1})
