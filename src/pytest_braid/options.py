@@ -34,8 +34,7 @@ class Settings(NamedTuple):
     """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
     ``workers`` counts slots. ``max_restarts`` and ``max_tests`` (of one worker) are ``None`` for
-    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
-    output of tests is not captured (``-s``) and goes where the controller's goes.
+    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``.
     """
 
     workers: int
@@ -46,7 +45,6 @@ class Settings(NamedTuple):
     max_tests: int | None
     testrun_uid: str
     log: Path | None
-    live: bool
     note: str | None = None
     """Why the number of workers is not what one might expect, for the header."""
 
@@ -83,7 +81,6 @@ def settings_of(config: pytest.Config) -> Settings | None:
         max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
-        live=option.capture in ("no", "tee-sys"),
         note=note,
     )
 

@@ -309,6 +309,7 @@ class StandingAside:
 def _start(config: pytest.Config, settings: Any) -> None:
     from pytest_braid.control.child import fork_zygote
     from pytest_braid.seam.identity import questions
+    from pytest_braid.seam.live import prints_live
     from pytest_braid.zygote.census import held_by_controller
 
     config.pluginmanager.set_blocked("pytest_forked")  # its option is ours now, and so are marks
@@ -320,7 +321,7 @@ def _start(config: pytest.Config, settings: Any) -> None:
         "testrunuid": settings.testrun_uid,
     }
     begin = partial(_begin, workerinput, held_by_controller(), questions(config))
-    child = fork_zygote(begin, config, redirect=not settings.live)
+    child = fork_zygote(begin, config, redirect=not prints_live(config))
     if child is None:
         return  # in the zygote: pytest goes on, there too
     questions(config).close()

@@ -22,7 +22,7 @@ from pytest_braid.wire.queue import QueueWriter
 _TAIL = 4000
 """Characters of a dead process's output that a report shows: the last ones."""
 
-_DESCRIPTORS = 16
+_DESCRIPTORS = 20
 """Descriptors that a worker costs the controller, and its successor while both are known."""
 
 _HEAD = 20000
@@ -106,7 +106,7 @@ class Worker:
     where the one is made of the other.
     """
 
-    def __init__(self, number: int, slot: int, node: Any, tests: int) -> None:
+    def __init__(self, number: int, slot: int, node: Any, tests: int, *, is_live: bool) -> None:
         self.number = number
         self.slot = slot
         self.node = node
@@ -118,6 +118,12 @@ class Worker:
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
         self._out, self._err, self._fault, self._shared = nameless_files(4)
         self._claim = Claim(self._shared.fileno())
+        self.mark = os.urandom(16) if is_live else b""
+        """What it prints with each report (``worker.live``)."""
+        pipes = [os.pipe() for _ in range(2)] if is_live else []
+        self.printed = [reading for reading, _ in pipes]
+        """Where its live output is read: of stdout, of stderr. Whoever reads closes them."""
+        self._printing = tuple(writing for _, writing in pipes)
         self.queued = 0
         """Tests given to it that it has not begun."""
         self.last_test: int | None = None
@@ -132,13 +138,17 @@ class Worker:
         return f"gw{self.slot}"
 
     def fork(self, zygote: Zygote, packed: bytes) -> None:
+        files = (self._out, self._err, self._fault, self._shared)
         kit = WorkerKit(
             self.queue.reading_end,
             self._theirs.fileno(),
-            *(file.fileno() for file in (self._out, self._err, self._fault, self._shared)),
+            *(file.fileno() for file in files),
+            *self._printing,
         )
-        zygote.send(m.Fork(self.number, self.slot, packed), tuple(kit))
+        zygote.send(m.Fork(self.number, self.slot, packed, self.mark), kit.descriptors())
         self._theirs.close()
+        for descriptor in self._printing:
+            os.close(descriptor)
 
     def assign(self, tests: Sequence[int]) -> None:
         """Append tests, all of one copy of the collection, to its queue."""

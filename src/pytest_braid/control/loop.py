@@ -16,6 +16,7 @@ import pytest
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
+from pytest_braid.control.live import Live
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
@@ -53,6 +54,7 @@ class Loop:
         copies: int,
         make_node: Callable[[int], Node],
         log: EventLog | None,
+        live: Live,
     ) -> None:
         self._session = session
         self._zygote = zygote
@@ -63,7 +65,8 @@ class Loop:
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
-        self._poll = select.poll()
+        self._live = live
+        self._poll = live.poll
         self._stopping = False
         self._is_mute = False
         self.interrupts = Interrupts()
@@ -102,7 +105,10 @@ class Loop:
                 self._turn()
 
     def _turn(self) -> None:
-        ready = {descriptor for descriptor, _ in self._poll.poll()}
+        ready = {descriptor for descriptor, _ in self._poll.poll(self._live.patience())}
+        is_printing = self._live.read(ready)
+        if is_printing:  # what has been said before it was printed is there by now
+            ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
         for descriptor in ready & self._readable.keys():
             self._hear(self._readable[descriptor])
         if self._zygote.channel.fileno() in ready:
@@ -110,8 +116,9 @@ class Loop:
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
+        self._live.show()
         queued = [worker.queued for worker in self._workers.values()]
-        if queued and min(queued) >= _ENOUGH:
+        if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
@@ -147,6 +154,7 @@ class Loop:
     def _died(self, worker: Worker, status: int) -> None:
         """The process is gone; what it had said is still in its channel, its goodbye perhaps."""
         self._hear_out(worker)
+        self._live.ended(worker)
         if worker.number in self._workers:
             self._forget(worker)
             if worker.duty is Duty.RETIRED:
@@ -201,13 +209,18 @@ class Loop:
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
             case m.PlainReport():
+                is_shown = said.when == "call" or said.outcome != "passed"
+                self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
             case m.Begun():
                 worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
                 worker.queued -= 1
+                self._live.pass_mark(worker)
+                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
                 self._replay.begun(said.test)
                 self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
             case m.Done():
+                self._live.runs(worker, "")
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
@@ -215,6 +228,7 @@ class Loop:
             case m.Asking():
                 self._tell(e.Asked(worker=worker.number, at=said.at))
             case m.Report():
+                self._live.pass_mark(worker)
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
@@ -291,6 +305,7 @@ class Loop:
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
+        self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
         if worker.duty is not Duty.FINISHING:
@@ -373,11 +388,12 @@ class Loop:
 
     def _start(self, number: int, slot: int) -> None:
         node = self._slots.node(slot)
-        worker = Worker(number, slot, node, len(self._tests))
+        worker = Worker(number, slot, node, len(self._tests), is_live=self._live.is_on)
         self._workers[number] = worker
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
         self._poll.register(descriptor, select.POLLIN)
+        self._live.listen_to(worker)
         worker.fork(self._zygote, pack(node.workerinput))
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:

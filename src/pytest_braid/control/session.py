@@ -17,6 +17,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
+from pytest_braid.seam.live import share_log_file
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_braid.control.live import Live
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
     from pytest_braid.schedule.scheduler import Scheduler
@@ -87,6 +89,7 @@ class Controller:
         self._has_forked = False
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
+        self._live: Live | None = None
         self._log: EventLog | None = None
         self._warned: set[tuple[str, str, str, int]] = set()
         self._unfinished: list[int] = []
@@ -98,6 +101,7 @@ class Controller:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False  # results of several files come in between each other
+        share_log_file(config)
 
     def pytest_report_header(self) -> list[str]:
         return [f"braid: {self._settings.note}"] if self._settings.note else []
@@ -294,9 +298,11 @@ class Controller:
         return Replay(self._config, self._tests)
 
     def _make_loop(self, session: pytest.Session) -> Loop:
+        from pytest_braid.control.live import Live
         from pytest_braid.control.loop import Loop
 
         assert self._scheduler is not None
+        self._live = Live(self._config, self._scheduler.slots)
         return Loop(
             session,
             zygote=self._zygote,
@@ -306,6 +312,7 @@ class Controller:
             copies=self._settings.workers if self._mode is Mode.EACH else 1,
             make_node=self._node,
             log=self._log,
+            live=self._live,
         )
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
@@ -382,7 +389,7 @@ class Controller:
         """Until its last message: a process that a test module has forked may hold its end of the
         socket open for as long as it likes."""
         replay = self._replay()
-        while not self._is_heard_out and (said := self._zygote.channel.receive()) is not None:
+        while not self._is_heard_out and (said := self._receive()) is not None:
             match said:
                 case m.ZygoteEnded():
                     self._is_heard_out = True
@@ -391,6 +398,13 @@ class Controller:
                     self._replay_warning(replay, said)
                 case _:
                     pass
+
+    def _receive(self) -> m.FromZygote | None:
+        """The next message; meanwhile the last workers may print what they have left."""
+        channel = self._zygote.channel
+        if self._live is not None and not channel.has_more:
+            self._live.wait_for(channel.fileno())
+        return channel.receive()
 
     def _take_output(self, said: m.ZygoteEnded) -> None:
         """Where no worker was needed the zygote's session was the only one."""
@@ -422,6 +436,9 @@ class Controller:
         except KeyboardInterrupt:
             self._zygote.signal(signal.SIGKILL)
             raise
+        finally:
+            if self._live is not None:
+                self._live.close()
         printed = self._zygote.printed()
         self._zygote.close()
         if status != 0 and not (is_killed or self._is_told):

@@ -110,6 +110,11 @@ class Channel(Generic[Incoming]):
                 return None
         return self._ready.popleft()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether a message has arrived that nobody has asked for yet."""
+        return bool(self._ready)
+
     def waiting(self) -> list[Incoming]:
         """The messages that have arrived, without waiting."""
         messages = list(self._ready)

@@ -37,11 +37,15 @@ class Configure(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``)."""
+    """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``).
+
+    ``mark`` is what it is to print, live, with each report; empty if its output is not shown live.
+    """
 
     worker: int
     slot: int
     packed: bytes
+    mark: bytes = b""
 
 
 class Signal(Message, frozen=True, gc=False, tag=True, array_like=True):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
-from pytest_braid.seam import interpreter, junit, output, reports
+from pytest_braid.seam import interpreter, junit, live, output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import Questions, WorkerInput
 from pytest_braid.wire import messages as m
@@ -23,6 +23,7 @@ from pytest_braid.wire.kit import Claim, Place, ZygoteKit
 from pytest_braid.wire.queue import QueueReader
 from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.limit import Limit, Tally
+from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech, Spokesman
 from pytest_braid.zygote.census import census
@@ -56,9 +57,11 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
     markup = output.terminal_markup(config)
+    terminal = os.dup(1) if live.logs_live(config) else None
     _redirect(config, kit)
-    life = _Life(config, channel, markup, born)
+    life = _Life(config, channel, born)
     session_seam.end_with(config, life.end)
+    config.pluginmanager.register(Looks(markup, terminal))
     config.pluginmanager.register(Collecting(life.speech, life, kit.place), "braid-zygote")
     config.pluginmanager.register(Interruptible())
 
@@ -71,12 +74,12 @@ def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
     output.give_capture_files(config, kit.out, kit.err)
     if kit.log is not None:
         output.send_output_to(config, kit.log)
+    else:
+        live.print_lines()
 
 
 class _Life:
-    def __init__(
-        self, config: pytest.Config, channel: Channel[m.ToZygote], markup: bool, born: Born
-    ) -> None:
+    def __init__(self, config: pytest.Config, channel: Channel[m.ToZygote], born: Born) -> None:
         self.config = config
         self.channel = channel
         self.speech = Speech(channel)
@@ -88,7 +91,6 @@ class _Life:
         self._outer = sys.exc_info()[1]  # of whoever called pytest
         self._tally = Tally()
         self._basetemp: Path | None = None
-        self._markup = markup
         self._be_worker(born.workerinput)
 
     def _be_worker(self, workerinput: dict[str, Any]) -> None:
@@ -193,6 +195,8 @@ class _Life:
         output.give_capture_files(config, kit.out, kit.err)
         os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
         output.give_fault_file(config, kit.fault)
+        if kit.stdout is not None and kit.stderr is not None:
+            self._show_live(kit.stdout, kit.stderr)
         if self._basetemp is not None:
             name = f"popen-{workerinput['workerid']}"
             session_seam.give_basetemp(config, self._basetemp / name, birth.number)
@@ -209,6 +213,11 @@ class _Life:
         config.pluginmanager.register(last_word, "braid-last-word")
         return strand
 
+    def _show_live(self, out: int, err: int) -> None:
+        if live.prints_live(self.config):
+            live.print_to(out, err)
+        live.log_to(self.config, out)
+
     def _replace_spokesman(self, birth: Birth, workerinput: dict[str, Any]) -> Reporter:
         manager = self.config.pluginmanager
         identity = {key: workerinput[key] for key in ("workerid", "testrunuid")}
@@ -217,6 +226,7 @@ class _Life:
             self.config,
             {"worker_id": identity["workerid"], "testrun_uid": identity["testrunuid"]},
             output.capture_mender(self.config, birth.kit.out, birth.kit.err),
+            Marks(birth.kit.live(), birth.mark).put,
         )
         manager.unregister(name="braid-zygote")
         manager.register(reporter, "braid-worker")
@@ -239,6 +249,25 @@ class Interruptible:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
+class Looks:
+    """What the zygote shows looks as in the controller: ``markup`` says whether its terminal has
+    colours, ``terminal`` is where pytest's live log goes, if there is one."""
+
+    def __init__(self, markup: bool, terminal: int | None) -> None:
+        self._markup = markup
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Behind the plugins of pytest, which make what is changed here."""
+        output.quiet_terminal(config, self._markup)
+        if self._markup:
+            live.colour_logs(config)
+        live.share_log_file(config)
+        if self._terminal is not None:
+            live.log_to(config, self._terminal)
+
+
 class Collecting(Spokesman):
     """The zygote's hooks: what it collects is told to the controller."""
 
@@ -251,7 +280,6 @@ class Collecting(Spokesman):
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        output.quiet_terminal(config, self._life._markup)  # noqa: SLF001 -- its own module
         junit.take_notes(config)
         cache = getattr(config, "cache", None)
         if cache is not None:

@@ -26,6 +26,7 @@ class Birth(NamedTuple):
     kit: WorkerKit
     channel: Channel[m.ToZygote]
     packed: bytes
+    mark: bytes
 
 
 class Nursery:
@@ -89,7 +90,8 @@ class Nursery:
             self._kill_all()
 
     def _fork(self, order: m.Fork) -> Birth | None:
-        kit = WorkerKit(*self._channel.take_descriptors(len(WorkerKit._fields)))
+        size = WorkerKit.size(is_live=bool(order.mark))
+        kit = WorkerKit(*self._channel.take_descriptors(size))
         parent = os.getpid()
         pid = interpreter.fork()
         if pid == 0:
@@ -97,7 +99,7 @@ class Nursery:
             return self._be_born(order, kit, parent)
         with contextlib.suppress(OSError):  # the child does so too: whoever is first
             os.setpgid(pid, pid)
-        for descriptor in kit:
+        for descriptor in kit.descriptors():
             os.close(descriptor)
         self._watch(order.worker, pid)
         return None
@@ -113,9 +115,9 @@ class Nursery:
         self._channel.close()
         for descriptor in self._watched:
             os.close(descriptor)
-        kit = WorkerKit(*map(interpreter.out_of_reach, kit))
-        speech = socket.socket(fileno=kit.speech)
-        return Birth(order.worker, order.slot, kit, Channel(speech, m.ToZygote), order.packed)
+        kit = WorkerKit(*map(interpreter.out_of_reach, kit.descriptors()))
+        channel: Channel[m.ToZygote] = Channel(socket.socket(fileno=kit.speech), m.ToZygote)
+        return Birth(order.worker, order.slot, kit, channel, order.packed, order.mark)
 
     def _watch(self, worker: int, pid: int) -> None:
         self._children[worker] = pid
