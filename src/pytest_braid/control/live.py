@@ -37,25 +37,36 @@ _AT_ONCE = 16
 class Screen:
     """Where the controller prints: a stream, and whose lines stand in it.
 
-    ``end_line`` ends the line that somebody else has begun there, and says whether there was one.
+    ``is_naming``: a line names the worker and its test before what they print; if not yet, then it
+    will as soon as a second worker prints there. ``end_line`` ends the line that somebody else has
+    begun there, and says whether there was one.
     """
 
-    def __init__(self, stream: TextIO | None, end_line: Callable[[], bool]) -> None:
+    def __init__(
+        self, stream: TextIO | None, *, is_naming: bool, end_line: Callable[[], bool]
+    ) -> None:
         self._stream = stream
+        self._is_naming = is_naming
         self._end_line = end_line
+        self._last: Pipe | None = None
         self._heading = b""
         self.open: Pipe | None = None
         """Whose last line has no end yet."""
 
     def show(self, pipe: Pipe, text: bytes) -> None:
         """Show lines of a worker; the last one may have no end yet."""
-        is_named = self._heading == pipe.heading
-        before = b"" if self.open is None or (self.open is pipe and is_named) else b"\n"
-        if self._ends_a_line() or not is_named:
-            self._heading = pipe.heading
-            before += pipe.heading and pipe.heading + b"\n"
+        is_other = pipe.heading != self._heading
+        before = b"" if self.open is None or (self.open is pipe and not is_other) else b"\n"
+        if self._ends_a_line() or is_other:
+            before += self._name(pipe)
         self.open = None if text.endswith(b"\n") else pipe
         self._write(before + text)
+
+    def _name(self, pipe: Pipe) -> bytes:
+        if self._last is not None and self._last.worker != pipe.worker:
+            self._is_naming = True
+        self._last, self._heading = pipe, pipe.heading
+        return pipe.heading + b"\n" if pipe.heading and self._is_naming else b""
 
     def end(self) -> None:
         """End the open line, if there is one."""
@@ -101,9 +112,12 @@ class Pipe:
     before. ``is_shared``: other workers print too, so lines wait for their end.
     """
 
-    def __init__(self, descriptor: int, screen: Screen, mark: bytes, *, is_shared: bool) -> None:
+    def __init__(
+        self, descriptor: int, screen: Screen, worker: int, mark: bytes, *, is_shared: bool
+    ) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
+        self.worker = worker
         self.heading = b""
         self._screen = screen
         self._mark = mark
@@ -196,9 +210,9 @@ class Live:
     def __init__(self, config: pytest.Config, workers: int) -> None:
         self.is_on = prints_live(config) or logs_live(config)
         self.poll = select.poll()
-        out = Screen(sys.stdout, partial(end_terminal_line, config))
-        is_one = _is_same_file(sys.stdout, sys.stderr)
-        self._screens = (out, out if is_one else Screen(sys.stderr, lambda: False))
+        out = Screen(sys.stdout, is_naming=True, end_line=partial(end_terminal_line, config))
+        err = Screen(sys.stderr, is_naming=False, end_line=lambda: False)
+        self._screens = (out, out if _is_same_file(sys.stdout, sys.stderr) else err)
         self._is_shared = workers > 1
         self._pipes: dict[int, Pipe] = {}
         self._of: dict[int, list[Pipe]] = {}
@@ -206,7 +220,7 @@ class Live:
     def listen_to(self, worker: Worker) -> None:
         """From now on show what a worker prints, until nobody can print into its pipes."""
         pipes = [
-            Pipe(descriptor, screen, worker.mark, is_shared=self._is_shared)
+            Pipe(descriptor, screen, worker.number, worker.mark, is_shared=self._is_shared)
             for descriptor, screen in zip(worker.printed, self._screens, strict=False)
         ]
         self._of[worker.number] = pipes
