@@ -25,7 +25,10 @@ from pytest_braid.seam.live import end_terminal_line, logs_live, prints_live
 _PATIENCE = 1.0
 """Seconds after which a line is shown that has no end yet: a prompt, a row of dots."""
 
-_LONG = 1 << 16
+_ALONE = 0.05
+"""The same where nobody else prints. Unbuffered, Python writes a line and its end one by one."""
+
+_LONG = 1 << 20
 """Bytes of such a line that are not held back in any case."""
 
 _CHUNK = 1 << 16
@@ -109,11 +112,11 @@ class Pipe:
     """One of the pipes into which a worker prints, and what of it has not been shown.
 
     ``mark`` stands in it once for each message that the worker marks: what is before it was printed
-    before. ``is_shared``: other workers print too, so lines wait for their end.
+    before. A line waits for its end for ``patience`` seconds.
     """
 
     def __init__(
-        self, descriptor: int, screen: Screen, worker: int, mark: bytes, *, is_shared: bool
+        self, descriptor: int, screen: Screen, worker: int, mark: bytes, patience: float
     ) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
@@ -121,16 +124,19 @@ class Pipe:
         self.heading = b""
         self._screen = screen
         self._mark = mark
-        self._is_shared = is_shared
+        self._patience = patience
         self._pending = b""
         self._due = 0
         """Messages with a mark that have come, less marks that have been met."""
         self._since: float | None = None
 
     @property
-    def since(self) -> float | None:
-        """When a line began that is held back but could be shown, in seconds of the clock."""
-        return None if self._screen.open is not None else self._since
+    def due(self) -> float | None:
+        """When a line that is held back is to be shown, in seconds of the clock; ``None`` if there
+        is none, or if nothing but the end of another line lets it be shown."""
+        if self._since is None or self._screen.open is not None:
+            return None
+        return self._since + self._patience
 
     def read(self) -> bool:
         """Read what is there, which is no more than a pipe holds, unless somebody prints on and on;
@@ -166,11 +172,14 @@ class Pipe:
         end = len(rest) - self._may_be_mark(rest)
         whole, newline, part = rest[:end].rpartition(b"\n")
         self._show(whole + newline)
-        if self._is_due(part, now):
+        if not part:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        if part and self._is_due(part, now):
             self._show(part)
-            part = b""
+            part, self._since = b"", None
         self._pending = part + rest[end:]
-        self._since = (self._since or now) if part else None
 
     def show_all(self) -> None:
         """Show everything that has been printed, and end the line."""
@@ -190,10 +199,9 @@ class Pipe:
 
     def _is_due(self, part: bytes, now: float) -> bool:
         """A line without an end does not break into another's: that comes of whole lines only."""
-        if not self._is_shared or self._screen.open is self or len(part) >= _LONG:
+        if self._screen.open is self or len(part) >= _LONG:
             return True
-        waited = self._since is not None and now - self._since >= _PATIENCE
-        return waited and self._screen.open is None
+        return self.due is not None and self.due <= now
 
     def _may_be_mark(self, text: bytes) -> int:
         """How many bytes at the end of ``text`` may be the beginning of a mark."""
@@ -214,13 +222,14 @@ class Live:
         err = Screen(sys.stderr, is_naming=False, end_line=lambda: False)
         self._screens = (out, out if _is_same_file(sys.stdout, sys.stderr) else err)
         self._is_shared = workers > 1
+        self._patience = _PATIENCE if self._is_shared else _ALONE
         self._pipes: dict[int, Pipe] = {}
         self._of: dict[int, list[Pipe]] = {}
 
     def listen_to(self, worker: Worker) -> None:
         """From now on show what a worker prints, until nobody can print into its pipes."""
         pipes = [
-            Pipe(descriptor, screen, worker.number, worker.mark, is_shared=self._is_shared)
+            Pipe(descriptor, screen, worker.number, worker.mark, self._patience)
             for descriptor, screen in zip(worker.printed, self._screens, strict=False)
         ]
         self._of[worker.number] = pipes
@@ -275,10 +284,8 @@ class Live:
 
     def patience(self) -> float | None:
         """Milliseconds until a line that is held back is to be shown; ``None`` if there is none."""
-        began = [pipe.since for pipe in self._pipes.values() if pipe.since is not None]
-        if not began:
-            return None
-        return 1000 * max(0.001, min(began) + _PATIENCE - time.monotonic())
+        times = [pipe.due for pipe in self._pipes.values() if pipe.due is not None]
+        return 1000 * max(0.001, min(times) - time.monotonic()) if times else None
 
     def wait_for(self, descriptor: int) -> None:
         """Wait until ``descriptor`` is readable, and show meanwhile what is printed."""
