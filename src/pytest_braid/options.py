@@ -34,7 +34,8 @@ class Settings(NamedTuple):
     """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
     ``workers`` counts slots. ``max_restarts`` and ``max_tests`` (of one worker) are ``None`` for
-    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``.
+    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
+    output of tests is not captured (``-s``) and goes where the controller's goes.
     """
 
     workers: int
@@ -45,6 +46,8 @@ class Settings(NamedTuple):
     max_tests: int | None
     testrun_uid: str
     log: Path | None
+    live: bool
+    start_method: str
     note: str | None = None
     """Why the number of workers is not what one might expect, for the header."""
 
@@ -81,6 +84,8 @@ def settings_of(config: pytest.Config) -> Settings | None:
         max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
+        live=option.capture in ("no", "tee-sys"),
+        start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
     )
 

@@ -84,6 +84,22 @@ def spec_value(text: str) -> str:
     )
 
 
+def start_method_value(text: str) -> str:
+    """The value of ``--start-method``."""
+    import argparse
+
+    if text in ("auto", "fork", "spawn"):
+        return text
+    if text == "forkserver":
+        raise argparse.ArgumentTypeError(
+            "'forkserver' is not needed: workers are forked from a process that has done nothing "
+            "but collect the tests ('fork', which 'auto' chooses where it can)"
+        )
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a start method: give 'auto', 'fork' or 'spawn'"
+    )
+
+
 MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 
 
@@ -158,6 +174,18 @@ OPTIONS = (
         ("--maxschedchunk",),
         "In 'load', hand out at most this many tests at once. Default: as many as make sense.",
         {"metavar": "N", "type": positive_value},
+    ),
+    Option(
+        ("--start-method",),
+        "How workers come to be. 'fork': as copies of the one process that has collected the "
+        "tests; 'spawn': each is an interpreter of its own that collects for itself; 'auto': "
+        "forked, or spawned where they cannot be forked, and the run says why. Default: auto.",
+        {
+            "dest": "start_method",
+            "metavar": "METHOD",
+            "type": start_method_value,
+            "default": "auto",
+        },
     ),
     Option(
         ("--testrunuid",),
@@ -235,7 +263,12 @@ def pytest_load_initial_conftests(
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
         early_config.addinivalue_line("markers", _FORKED_MARK)
-    if given.numprocesses != 0 and ("--forked" in args or _asks_for_workers(given)):
+    is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
+    if (
+        given.numprocesses != 0
+        and not is_worker
+        and ("--forked" in args or _asks_for_workers(given))
+    ):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_random
         from pytest_braid.zygote.census import remember_inheritance
@@ -252,7 +285,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     So every plugin configures itself once in each process, as controller or as worker, as it
     would under pytest-xdist.
     """
-    if not _is_ours(config) or hasattr(config, "workerinput"):
+    if not _is_ours(config):
+        return
+    if hasattr(config, "workerinput"):
+        _announce(config)
         return
     if not _asks_for_workers(config.option):
         return
@@ -307,36 +343,65 @@ class StandingAside:
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
-    from pytest_braid.control.child import fork_zygote
-    from pytest_braid.seam.identity import questions
-    from pytest_braid.seam.live import prints_live
     from pytest_braid.zygote.census import held_by_controller
 
     config.pluginmanager.set_blocked("pytest_forked")  # its option is ours now, and so are marks
+    _announce(config)
+    held = held_by_controller()
+    if settings.start_method == "spawn" or (settings.start_method == "auto" and held):
+        _spawn(config, settings, held)
+    elif held:
+        from pytest_braid.control.texts import refusal
+
+        raise pytest.UsageError(refusal(held))
+    else:
+        _fork(config, settings)
+
+
+def _announce(config: pytest.Config) -> None:
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
+
+
+def _fork(config: pytest.Config, settings: Any) -> None:
+    from pytest_braid.control.child import fork_zygote
+    from pytest_braid.seam.identity import questions
+
     workerinput = {
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
     }
-    begin = partial(_begin, workerinput, held_by_controller(), questions(config))
-    child = fork_zygote(begin, config, redirect=not prints_live(config))
+    begin = partial(_begin, workerinput, questions(config))
+    child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:
         return  # in the zygote: pytest goes on, there too
     questions(config).close()
     from pytest_braid.control.fleet import Zygote
-    from pytest_braid.control.session import Controller
+    from pytest_braid.control.live import Live
 
-    zygote = Zygote(child)
-    config.pluginmanager.register(Controller(config, settings, zygote), "dsession")
-    config.add_cleanup(zygote.abandon)
+    _control(config, settings, Zygote(child, Live(config)), [])
 
 
-def _begin(workerinput: dict[str, Any], held: list[str], asked: Any, *given: Any) -> None:
+def _begin(workerinput: dict[str, Any], asked: Any, *given: Any) -> None:
     from pytest_braid.zygote.life import Born, begin
 
-    begin(Born(workerinput, held, asked), *given)
+    begin(Born(workerinput, asked), *given)
+
+
+def _spawn(config: pytest.Config, settings: Any, held: list[str]) -> None:
+    from pytest_braid.control.live import Live
+    from pytest_braid.control.spawner import make_spawner
+
+    spawner = make_spawner(config, Live(config), redirect=not settings.live)
+    _control(config, settings, spawner, held)
+
+
+def _control(config: pytest.Config, settings: Any, zygote: Any, held: list[str]) -> None:
+    from pytest_braid.control.session import Controller
+
+    config.pluginmanager.register(Controller(config, settings, zygote, held), "dsession")
+    config.add_cleanup(zygote.abandon)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 import sys
 from collections import Counter
 from importlib.util import find_spec
+from itertools import takewhile
 
 import pytest
 
@@ -89,7 +91,7 @@ HELD = {
         """
         import sqlite3
         db = sqlite3.connect("data.db")
-        with db: db.execute("CREATE TABLE t (n)")
+        with db: db.execute("CREATE TABLE IF NOT EXISTS t (n)")
         """,
         r"an SQLite connection to /.*/data\.db is open \(test_a\.db, <sqlite3\.Connection",
     ),
@@ -122,21 +124,50 @@ def require_refused(ended: Ended, reason: str) -> None:
     listed = [line for line in text.splitlines() if line.startswith("  - ")]
     found = [line for line in listed if re.search(reason, line)]
     assert found, text
-    assert all("or run with -n 0" in line for line in listed)
+    assert (
+        "\nWithout --start-method fork the workers would be spawned, and collect for themselves."
+    ) in text
     assert not ended.ran
 
 
-@pytest.mark.parametrize("thing", HELD)
-def test_what_copies_cannot_share_is_refused_and_named(stage: Stage, thing: str) -> None:
-    source, reason = HELD[thing]
+def require_spawned(ended: Ended, reason: str) -> None:
+    """The run says why it forks no workers, and runs everything all the same."""
+    head = (
+        "braid: workers are spawned and collect for themselves, which takes longer; they cannot be "
+        "forked from this test session:"
+    )
+    _, _, below = ended.text.partition(head + "\n")
+    listed = list(takewhile(lambda line: line.startswith("  - "), below.splitlines()))
+    assert any(re.search(reason, line) for line in listed), ended.text
+    assert ended.exit == 0, ended.text
+
+
+def holding(stage: Stage, source: str) -> None:
     stage.write(test_a=source, test_b="def test_b(): note('ran b')")
     with (stage.path / "test_a.py").open("a") as file:
         file.write("\ndef test_a(): note('ran a')\n")
-    require_refused(stage.run(), reason)
+
+
+@pytest.mark.parametrize("thing", HELD)
+def test_what_copies_cannot_share_is_not_copied(stage: Stage, thing: str) -> None:
+    source, reason = HELD[thing]
+    holding(stage, source)
+    ended = stage.run()
+    require_spawned(ended, reason)
+    assert ended.ran == Counter(["a", "b"])
+
+
+@pytest.mark.parametrize("thing", HELD)
+def test_what_copies_cannot_share_is_refused_where_fork_is_asked_for(
+    stage: Stage, thing: str
+) -> None:
+    source, reason = HELD[thing]
+    holding(stage, source)
+    require_refused(stage.run("--start-method=fork"), reason)
 
 
 @pytest.mark.parametrize("place", ["import", "configure", "sessionstart", "collection"])
-def test_a_thread_of_a_conftest_is_refused(stage: Stage, place: str) -> None:
+def test_a_thread_of_a_conftest_is_not_copied(stage: Stage, place: str) -> None:
     """Also one that was started in the controller, from where it did not come along."""
     stage.write(
         conftest=f"""
@@ -153,7 +184,10 @@ def test_a_thread_of_a_conftest_is_refused(stage: Stage, place: str) -> None:
         """,
         test_a="def test_a(): note('ran a')",
     )
-    require_refused(stage.run(), "thread 'poller' is running")
+    require_refused(stage.run("--start-method=fork"), "thread 'poller' is running")
+    ended = stage.run()
+    require_spawned(ended, "thread 'poller' is running")
+    assert ended.ran == Counter("a")
 
 
 def test_all_reasons_are_told_at_once(stage: Stage) -> None:
@@ -166,7 +200,7 @@ def test_all_reasons_are_told_at_once(stage: Stage) -> None:
         def test_a(): pass
         """
     )
-    text = stage.run().errors
+    text = stage.run("--start-method=fork").errors
     assert len([line for line in text.splitlines() if line.startswith("  - ")]) == 3
 
 
@@ -180,7 +214,7 @@ def test_a_refused_session_ends_in_order(stage: Stage) -> None:
         def test_a(): pass
         """,
     )
-    ended = stage.run()
+    ended = stage.run("--start-method=fork")
     assert ended.exit == pytest.ExitCode.USAGE_ERROR
     assert Counter(ended.notes) == {"unconfigured": 2, "at exit": 1}
 
@@ -190,12 +224,28 @@ def test_nothing_is_refused_where_nothing_runs(stage: Stage) -> None:
     assert stage.run().exit == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
-def test_a_refused_session_runs_without_workers(stage: Stage) -> None:
-    """The way out that the refusal names."""
-    stage.write(test_a="import asyncio\nloop = asyncio.new_event_loop()\ndef test_a(): pass")
-    assert stage.run(workers=2).exit == pytest.ExitCode.USAGE_ERROR
-    ended = stage.run(workers=0)
-    assert (ended.exit, ended.counts) == (0, {"passed": 1})
+def test_a_session_that_cannot_be_forked_ends_before_others_begin(stage: Stage) -> None:
+    """What it holds, a port say, is then free for the worker that makes it anew."""
+    stage.write(
+        conftest="""
+        import socket
+        def pytest_configure(config):
+            if hasattr(config, "workerinput"):
+                config.server = socket.create_server(("127.0.0.1", PORT), reuse_port=False)
+        def pytest_unconfigure(config):
+            if hasattr(config, "workerinput"):
+                config.server.close()
+                note("closed")
+        """,
+        test_a="def test_a(): note('ran a')",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    conftest = stage.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("PORT", str(port)))
+    ended = stage.run()
+    require_spawned(ended, r"a socket bound to \('127\.0\.0\.1', \d+\)")
+    assert ended.notes == ["closed", "ran a", "closed"]
 
 
 PAIRED = """
@@ -205,16 +255,26 @@ PAIRED = """
 """
 
 
-def test_paired_session_hooks_of_the_project_are_refused(stage: Stage) -> None:
+def test_paired_session_hooks_of_the_project_are_not_copied(stage: Stage) -> None:
     stage.write(conftest=PAIRED, test_a="def test_a(): note('ran a')")
-    require_refused(
-        stage.run(),
+    ended = stage.run(workers=1)
+    require_spawned(
+        ended,
         r"conftest\.py:4 implements pytest_sessionstart and pytest_sessionfinish: .* use a fixture "
         "of session scope instead",
     )
+    # in the controller, in the process that collected, and in the worker
+    assert Counter(ended.notes) == {"session starts": 3, "session finishes": 3, "ran a": 1}
 
 
-def test_paired_session_hooks_of_an_object_are_refused(stage: Stage) -> None:
+def test_who_insists_on_fork_gets_paired_hooks_that_do_not_pair(stage: Stage) -> None:
+    stage.write(conftest=PAIRED, test_a="def test_a(): note('ran a')")
+    ended = stage.run("--start-method=fork", workers=1)
+    assert ended.exit == 0
+    assert Counter(ended.notes) == {"session starts": 2, "session finishes": 2, "ran a": 1}
+
+
+def test_paired_session_hooks_of_an_object_are_not_copied(stage: Stage) -> None:
     stage.write(
         **{
             "tools/plugin": "class Plugin:\n    "
@@ -226,7 +286,7 @@ def test_paired_session_hooks_of_an_object_are_refused(stage: Stage) -> None:
         """,
         test_a="def test_a(): note('ran a')",
     )
-    require_refused(stage.run(), r"tools/plugin\.py:\d+ implements pytest_sessionstart")
+    require_spawned(stage.run(), r"tools/plugin\.py:\d+ implements pytest_sessionstart")
 
 
 def test_paired_session_hooks_of_an_installed_plugin_are_its_own_business(stage: Stage) -> None:
@@ -236,6 +296,7 @@ def test_paired_session_hooks_of_an_installed_plugin_are_its_own_business(stage:
     stage.env["PYTHONPATH"] = f"{stage.path / folder}:{INSIDE}"
     ended = stage.run("-p", "plugin", "-p", "no:cacheprovider")
     assert (ended.exit, ended.counts) == (0, {"passed": 1})
+    assert "spawned" not in ended.text
 
 
 @pytest.mark.parametrize("hook", ["pytest_sessionstart", "pytest_sessionfinish"])
@@ -244,7 +305,9 @@ def test_a_single_session_hook_is_fine(stage: Stage, hook: str) -> None:
         conftest=f"def {hook}(session): pass",
         test_a="def test_a(): note('ran a')",
     )
-    assert stage.run().exit == 0
+    ended = stage.run()
+    assert ended.exit == 0
+    assert "spawned" not in ended.text
 
 
 # --- what can be shared ---------------------------------------------------------------------------
@@ -307,6 +370,7 @@ def test_what_copies_can_share_is_no_reason(stage: Stage, thing: str) -> None:
         file.write("\ndef test_a(): pass\n")
     ended = stage.run()
     assert (ended.exit, ended.counts) == (0, {"passed": 2}), ended.errors
+    assert "spawned" not in ended.text
 
 
 @needs_numpy
@@ -322,6 +386,7 @@ def test_numpy_s_threads_are_no_reason_and_it_computes_in_workers(stage: Stage) 
     )
     ended = stage.run()
     assert (ended.exit, ended.counts) == (0, {"passed": 4})
+    assert "spawned" not in ended.text
 
 
 def test_children_of_the_shell_that_became_pytest_are_not_the_session_s(stage: Stage) -> None:

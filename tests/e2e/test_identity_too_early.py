@@ -1,4 +1,4 @@
-"""What runs before the fork cannot know its worker: who asks then is told, and nothing is run."""
+"""What runs before the fork cannot know its worker: where it asks, workers are not forked."""
 
 from __future__ import annotations
 
@@ -55,26 +55,52 @@ ASKS = {
 
 
 @pytest.mark.parametrize("asks", ASKS)
-def test_who_asks_before_the_fork_is_told(suite: Suite, asks: str) -> None:
+def test_who_asks_before_the_fork_is_told_and_gets_an_answer(suite: Suite, asks: str) -> None:
     source, words = ASKS[asks]
     suite.conftest(source)
     suite.write(test_a=TESTS)
     run = suite.braid()
-    assert run.exit == pytest.ExitCode.USAGE_ERROR
-    assert words in run.errors
+    assert run.exit == 0
     assert (
-        "before there are workers: all of them would have the same answer; ask in a fixture or a "
-        "test instead (fixture worker_id), or run with -n 0"
-    ) in run.errors
-    assert not run.outcomes
-    assert suite.braid(workers=1).exit == 0, "one worker takes no one's name"
+        f"  - {words} before there are workers: all of them would have the same answer; ask in a "
+        "fixture or a test instead (fixture worker_id)"
+    ) in run.lines
+    assert "spawned" not in suite.braid(workers=1).text, "one worker takes no one's name"
+    assert "spawned" not in suite.braid("--start-method=fork").text
 
 
 def test_a_test_module_that_asks_while_it_is_imported_is_told(suite: Suite) -> None:
-    suite.write(test_a="import os\nNAME = os.environ['PYTEST_XDIST_WORKER']\n" + TESTS)
+    suite.write(
+        test_a="""
+        import os
+        NAME = os.environ['PYTEST_XDIST_WORKER']
+        def test_1(worker_id): assert NAME == worker_id
+        def test_2(worker_id): assert NAME == worker_id
+        """
+    )
     run = suite.braid()
-    assert run.exit == pytest.ExitCode.USAGE_ERROR
-    assert "test_a.py:2 asks for PYTEST_XDIST_WORKER before" in run.errors
+    assert run.exit == 0
+    assert "test_a.py:2 asks for PYTEST_XDIST_WORKER before" in run.text
+
+
+def test_each_worker_has_its_own_database(suite: Suite) -> None:
+    """The example of pytest-xdist's documentation."""
+    suite.conftest(
+        """
+        import os, pytest
+        def pytest_configure(config):
+            if hasattr(config, "workerinput"):
+                config.database = "db_" + config.workerinput["workerid"]
+        """
+    )
+    suite.write(
+        test_a="""
+        import pytest
+        @pytest.mark.parametrize("n", range(8))
+        def test_1(request, worker_id, n): assert request.config.database == "db_" + worker_id
+        """
+    )
+    assert suite.braid().exit == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +122,9 @@ def test_what_asks_for_no_name_is_let_be(suite: Suite, where: str, does: str) ->
     suite.write(test_a=TESTS)
     path = suite.path / f"{where}.py"
     path.write_text(before + after + (TESTS if where == "test_a" else ""))
-    assert suite.braid().exit == 0
+    run = suite.braid()
+    assert run.exit == 0
+    assert "spawned" not in run.text
 
 
 def test_what_is_the_same_for_all_workers_may_be_asked_for(suite: Suite) -> None:
@@ -114,7 +142,9 @@ def test_what_is_the_same_for_all_workers_may_be_asked_for(suite: Suite) -> None
         """
     )
     suite.write(test_a=TESTS)
-    assert suite.braid().exit == 0
+    run = suite.braid()
+    assert run.exit == 0
+    assert "spawned" not in run.text
 
 
 def test_tests_and_fixtures_may_ask(suite: Suite) -> None:
@@ -137,7 +167,9 @@ def test_tests_and_fixtures_may_ask(suite: Suite) -> None:
             assert "identity" not in os.environ.encodekey.__code__.co_filename
         """
     )
-    assert suite.braid().exit == 0
+    run = suite.braid()
+    assert run.exit == 0
+    assert "spawned" not in run.text
 
 
 def test_a_test_has_as_many_frames_below_it_as_serially(suite: Suite) -> None:

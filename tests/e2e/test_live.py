@@ -32,6 +32,11 @@ def buffering(stage: Stage, request: pytest.FixtureRequest) -> None:
 both = pytest.mark.parametrize("buffering", ["", "1"], indirect=True, ids=["", "unbuffered"])
 
 
+ways_to_start = pytest.mark.parametrize(
+    "start", ["--start-method=fork", "--start-method=spawn"], ids=["fork", "spawn"]
+)
+
+
 def piped(stage: Stage, *args: str, gates: tuple[str, ...] = (), workers: int = 2) -> Running:
     running = stage.prepare(*args, workers=workers)
     running.gate(*gates)
@@ -42,8 +47,9 @@ def raw(running: Running, name: str = "out") -> bytes:
     return (running.folder / name).read_bytes()
 
 
+@ways_to_start
 @pytest.mark.parametrize("how", WAYS)
-def test_what_a_test_prints_is_there_before_it_ends(stage: Stage, how: str) -> None:
+def test_what_a_test_prints_is_there_before_it_ends(stage: Stage, how: str, start: str) -> None:
     stage.write(
         test_a=f"""
         SAID = {{"msg": "said"}}
@@ -53,7 +59,7 @@ def test_what_a_test_prints_is_there_before_it_ends(stage: Stage, how: str) -> N
         def test_2(): hold("b")
         """
     )
-    running = piped(stage, "-s", gates=("a", "b"))
+    running = piped(stage, "-s", start, gates=("a", "b"))
     running.expect("holding a", "holding b")
     is_error = how in {"stderr", "second descriptor", "handler"}
     running.await_text("said\n", "err" if is_error else "out")
@@ -141,6 +147,16 @@ def test_what_is_printed_at_import_is_shown_before_the_collection_is_over(stage:
     assert running.end().text.count("imported") == 1
 
 
+def test_many_spawned_workers_print_much_while_they_collect(stage: Stage) -> None:
+    """More than a pipe holds; and with no test for most of them, they end without a word."""
+    stage.write(test_a="print('imported')\nprint('x' * 1_000_000)\ndef test_1(): print('ran')")
+    run = stage.run("-s", "--start-method=spawn", workers=3)
+    assert run.counts == {"passed": 1}
+    assert run.text.splitlines().count("imported") == 3
+    assert run.text.splitlines().count("ran") == 1
+    assert sum(map(len, re.findall("x{2,}", run.text))) == 3_000_000
+
+
 @both
 def test_results_stand_behind_the_output_of_their_test(stage: Stage) -> None:
     """However many tests run in the time of one look of the controller."""
@@ -163,6 +179,23 @@ def test_results_stand_behind_the_output_of_their_test(stage: Stage) -> None:
 def _as_phases(text: str) -> str:
     """A result may come before the teardown's output or behind it."""
     return text.replace("teardown\n.\n", ".\nteardown\n")
+
+
+def test_other_log_files_are_opened_as_the_project_wants(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        @pytest.fixture(autouse=True)
+        def log(request):
+            plugin = request.config.pluginmanager.get_plugin("logging-plugin")
+            plugin.set_log_path(f"{request.node.name}.log")
+        """,
+        test_a="import logging\ndef test_1(): logging.warning('new')\ndef test_2(): pass",
+    )
+    log = stage.path / "test_1.log"
+    log.write_text("old\n")
+    stage.run("--log-file=run.log")
+    assert "new" in log.read_text()
+    assert "old" not in log.read_text()
 
 
 @both
@@ -417,10 +450,13 @@ def test_2(): log.debug("too low"); hold("b")
 """
 
 
+@ways_to_start
 @pytest.mark.parametrize("options", [[], ["-s"], ["--capture=sys"], ["--capture=tee-sys"]], ids=str)
-def test_what_a_test_logs_is_there_before_it_ends(stage: Stage, options: list[str]) -> None:
+def test_what_a_test_logs_is_there_before_it_ends(
+    stage: Stage, options: list[str], start: str
+) -> None:
     stage.write(test_a=LOGGING)
-    running = piped(stage, "--log-cli-level=INFO", *options, gates=("a", "b"))
+    running = piped(stage, "--log-cli-level=INFO", start, *options, gates=("a", "b"))
     running.expect("holding a", "holding b")
     running.await_text(" first\n")
     running.release("a")
@@ -507,7 +543,8 @@ def records(file: Path) -> list[str]:
     return sorted(line for line in file.read_text().splitlines() if "record" in line)
 
 
-def test_the_log_file_of_many_workers_has_whole_lines(stage: Stage) -> None:
+@ways_to_start
+def test_the_log_file_of_many_workers_has_whole_lines(stage: Stage, start: str) -> None:
     stage.write(
         conftest="""
         import logging
@@ -517,16 +554,18 @@ def test_the_log_file_of_many_workers_has_whole_lines(stage: Stage) -> None:
         test_a=WRITING,
     )
     log = stage.path / "logs" / "run.log"
-    run = stage.run(f"--log-file={log}", "--log-file-level=INFO", "--log-file-format=%(message)s")
+    options = ("--log-file-level=INFO", "--log-file-format=%(message)s")
+    run = stage.run(start, f"--log-file={log}", *options)
     assert run.counts == {"passed": 60}
     assert records(log) == sorted(f"record {n} {'x' * (n % 3 * 10_000)}" for n in range(60))
     assert log.read_text().splitlines().count("heard in the controller") == 180
     assert b"\0" not in log.read_bytes()
 
 
+@ways_to_start
 @pytest.mark.parametrize(("mode", "is_kept"), [("w", False), ("a", True)])
 def test_the_log_file_is_emptied_or_continued_as_asked(
-    stage: Stage, mode: str, is_kept: bool
+    stage: Stage, mode: str, is_kept: bool, start: str
 ) -> None:
     stage.write(test_a=WRITING)
     log = stage.path / "run.log"
@@ -535,7 +574,8 @@ def test_the_log_file_is_emptied_or_continued_as_asked(
         f"--log-file={log}",
         f"--log-file-mode={mode}",
         "--log-file-level=INFO",
-        "--forked",
+        "--max-tests-per-worker=20",
+        start,
     )
     assert ("an earlier run" in log.read_text()) == is_kept
     assert len(records(log)) == 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +18,13 @@ def session(failed: int, maxfail: int) -> Any:
     return SimpleNamespace(testsfailed=failed, config=config)
 
 
+def new_tally() -> Tally:
+    with tempfile.TemporaryFile() as file:
+        return Tally(file.fileno())
+
+
 def test_what_one_process_counts_all_see() -> None:
-    tally = Tally()
+    tally = new_tally()
     pid = os.fork()
     if pid == 0:
         tally.add(3, 2)
@@ -32,7 +38,7 @@ def test_what_one_process_counts_all_see() -> None:
 def test_the_limit_is_reached_when_all_failures_together_are_enough(
     failures: list[int], maxfail: int, before: int
 ) -> None:
-    tally = Tally()
+    tally = new_tally()
     limits = []
     for worker, failed in enumerate(failures):
         its_session = session(before, maxfail)
@@ -45,7 +51,7 @@ def test_the_limit_is_reached_when_all_failures_together_are_enough(
 
 
 def test_a_successor_adds_to_the_count_of_its_slot() -> None:
-    tally = Tally()
+    tally = new_tally()
     for failed in (1, 0, 2):
         its_session = session(0, maxfail=3)
         limit = Limit(its_session, tally, 7)

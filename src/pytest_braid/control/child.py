@@ -1,5 +1,8 @@
-"""The controller's one fork. What both processes need besides is imported behind it, by each on a
-core of its own, so this module imports little."""
+"""The controller's one child: the zygote, forked, or a process that spawns workers.
+
+What controller and zygote need besides is imported behind the fork, by each on a core of its own,
+so this module imports little.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import IO, NamedTuple
 
 import pytest
@@ -21,9 +25,11 @@ Begin = Callable[[pytest.Config, socket.socket, ZygoteKit], None]
 
 
 class Child(NamedTuple):
-    """What the controller has of the zygote."""
+    """What the controller has of it."""
 
     pid: int
+    wait: Callable[[], int]
+    """Waits for its end, which it gives as ``os.waitstatus_to_exitcode`` does."""
     socket: socket.socket
     files: list[IO[bytes]]
     """What it prints: captured standard output, captured standard error, the rest."""
@@ -55,7 +61,38 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
     if is_ours_to_thaw:
         config.add_cleanup(interpreter.thaw)
     theirs.close()
-    return Child(pid, ours, files, place)
+    return Child(pid, partial(_wait, pid), ours, files, place)
+
+
+def _wait(pid: int) -> int:
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:  # a plugin ignores SIGCHLD, and the kernel has reaped it
+        return 0
+    return os.waitstatus_to_exitcode(status)
+
+
+_SPAWNER = "from pytest_braid.zygote.spawner import main; main()"
+
+
+def start_spawner(flags: Sequence[str], *, redirect: bool) -> Child:
+    """Start the process that spawns workers, with the interpreter's ``flags``."""
+    import subprocess
+
+    ours, theirs = socket.socketpair()
+    files = nameless_files(3)
+    log = files[-1] if redirect else None
+    process = subprocess.Popen(  # noqa: S603 -- this interpreter
+        [sys.executable, *flags, "-c", _SPAWNER, str(theirs.fileno()), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[theirs.fileno()],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        process_group=0,
+    )
+    theirs.close()
+    return Child(process.pid, process.wait, ours, files, Place())
 
 
 def nameless_files(count: int) -> list[IO[bytes]]:

@@ -7,9 +7,9 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,6 +18,10 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueWriter
+
+if TYPE_CHECKING:
+    from pytest_braid.control.live import Live
+from pytest_braid.wire.values import pack
 
 _TAIL = 4000
 """Characters of a dead process's output that a report shows: the last ones."""
@@ -33,13 +37,27 @@ and the innermost frames stand."""
 class Zygote:
     """The process that collects and forks. It is this process's only child."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, live: Live) -> None:
         self.pid = child.pid
+        self.live = live
         self.channel: Channel[m.FromZygote] = Channel(child.socket, m.FromZygote)
+        self._wait = child.wait
         self._files = child.files
         self._place = child.place
+        (self._tally,) = nameless_files(1)
         self.status: int | None = None
         """How it ended, as ``os.waitstatus_to_exitcode`` gives it; ``None`` while it lives."""
+
+    def launch(self, number: int, slot: int, node: Any) -> Worker:
+        """Have a worker made."""
+        worker = Worker(number, slot, node, is_live=self.live.is_on)
+        self.live.listen_to(worker)
+        worker.start(self, self.packed(number, node), self._tally.fileno())
+        return worker
+
+    def packed(self, number: int, node: Any) -> bytes:  # noqa: ARG002 -- the spawner asks for it
+        """What a new worker is told."""
+        return pack(node.workerinput)
 
     def send(self, message: m.ToZygote, descriptors: tuple[int, ...] = ()) -> None:
         """Send, unless it is dead: its end is noticed where its messages are read."""
@@ -56,14 +74,41 @@ class Zygote:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
 
+    # --- the collection -----------------------------------------------------------------------
+
+    def collected(self) -> m.FromZygote | m.FromWorker | None:
+        """What the process that collects says next; ``None`` when it is gone."""
+        return self.channel.receive()
+
+    def break_off(self) -> None:
+        """Interrupt the collection."""
+        self.signal(signal.SIGINT)
+
+    def collector(self) -> Death:
+        """How the process that collects has ended."""
+        return Death(self.wait(), self._place.get(), self.printed())
+
+    # --- its end ------------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """Let it end when its workers have."""
+        self.send(m.Shutdown())
+
+    def last_messages(self) -> Iterator[m.FromZygote | m.FromWorker]:
+        """What it says until its end, or until nobody listens any more."""
+        while (said := self._receive()) is not None:
+            yield said
+
+    def _receive(self) -> m.FromZygote | None:
+        """Meanwhile its last workers may print what they have left."""
+        if not self.channel.arrived():
+            self.live.wait_for(self.channel.fileno())
+        return self.channel.receive()
+
     def wait(self) -> int:
         """Reap it, waiting for its end."""
         if self.status is None:
-            try:
-                _, status = os.waitpid(self.pid, 0)
-            except ChildProcessError:  # a plugin ignores SIGCHLD, and the kernel has reaped it
-                status = 0
-            self.status = os.waitstatus_to_exitcode(status)
+            self.status = self._wait()
         return self.status
 
     def abandon(self) -> None:
@@ -74,19 +119,25 @@ class Zygote:
             self.wait()
             self.close()
 
-    def place(self) -> str:
-        """The node id of what it began to collect last."""
-        return self._place.get()
-
     def printed(self) -> str:
         """What it printed last, captured or not, and faulthandler's dump."""
         return "\n".join(filter(None, (_tail(file, _HEAD) for file in self._files)))
 
     def close(self) -> None:
+        self.live.close()
         self.channel.close()
         self._place.close()
-        for file in self._files:
+        for file in (*self._files, self._tally):
             file.close()
+
+
+class Death(NamedTuple):
+    """How a process ended, as ``os.waitstatus_to_exitcode`` gives it; what it was collecting; and
+    what it had printed."""
+
+    status: int
+    place: str
+    printed: str
 
 
 class Duty(Enum):
@@ -101,29 +152,34 @@ class Duty(Enum):
 class Worker:
     """One worker, its descriptors (``wire.kit``), and what is known of it.
 
-    It knows ``tests`` tests by their numbers in the collection. Where it runs another copy of the
-    collection than the first (``--dist each``), the controller's numbers are higher, and here is
-    where the one is made of the other.
+    It has tests of its own numbers. Where it runs another copy of the collection than the first
+    (``--dist each``), or has collected the tests in another order than the run's (spawned), the
+    controller's numbers are others, and here is where the one is made of the other.
     """
 
-    def __init__(self, number: int, slot: int, node: Any, tests: int, *, is_live: bool) -> None:
+    def __init__(self, number: int, slot: int, node: Any, *, is_live: bool = False) -> None:
         self.number = number
         self.slot = slot
         self.node = node
-        self._tests = tests
+        self.tests = 0
+        """How many tests the run's collection has, as soon as that is known."""
         self._first = 0
         """The controller's number of the first test in the copy that it runs."""
+        self._order: list[int] | None = None
+        """The run's numbers of its tests, in its own order, if that is another."""
+        self._own: list[int] = []
+        self._held: list[int] | None = None
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
         self._out, self._err, self._fault, self._shared = nameless_files(4)
         self._claim = Claim(self._shared.fileno())
         self.mark = os.urandom(16) if is_live else b""
-        """What it prints with each report (``worker.live``)."""
+        """What it puts into its live output (``worker.live``)."""
         pipes = [os.pipe() for _ in range(2)] if is_live else []
         self.printed = [reading for reading, _ in pipes]
         """Where its live output is read: of stdout, of stderr. Whoever reads closes them."""
-        self._printing = tuple(writing for _, writing in pipes)
+        self._printing = [writing for _, writing in pipes]
         self.queued = 0
         """Tests given to it that it has not begun."""
         self.last_test: int | None = None
@@ -132,49 +188,82 @@ class Worker:
         self.is_decided = False
         """Whether that test has its outcome, and only its teardown is to come."""
         self.duty = Duty.TESTS
+        self.is_ready = False
+        """Whether it has said that it will take tests."""
 
     @property
     def name(self) -> str:
         return f"gw{self.slot}"
 
-    def fork(self, zygote: Zygote, packed: bytes) -> None:
-        files = (self._out, self._err, self._fault, self._shared)
-        kit = WorkerKit(
-            self.queue.reading_end,
-            self._theirs.fileno(),
-            *(file.fileno() for file in files),
-            *self._printing,
-        )
-        zygote.send(m.Fork(self.number, self.slot, packed, self.mark), kit.descriptors())
+    def start(self, zygote: Zygote, packed: bytes, tally: int) -> None:
+        files = (self._theirs, self._out, self._err, self._fault, self._shared)
+        kept = (self.queue.reading_end, *(file.fileno() for file in files), tally)
+        order = m.Fork(self.number, self.slot, packed, self.mark)
+        zygote.send(order, WorkerKit(*kept, *self._printing).descriptors())
         self._theirs.close()
         for descriptor in self._printing:
             os.close(descriptor)
 
+    def hold(self) -> None:
+        """Keep back what is assigned, until it is known which tests it has (:meth:`settle`)."""
+        self._held = []
+
+    def settle(self, order: list[int] | None) -> None:
+        """It has collected the run's tests, in another order perhaps: ``order[i]`` is the run's
+        number of its test ``i``."""
+        if order is not None:
+            self._order = order
+            self._own = [0] * len(order)
+            for own, test in enumerate(order):
+                self._own[test] = own
+        held, self._held = self._held, None
+        if held:
+            self._put(held)
+
     def assign(self, tests: Sequence[int]) -> None:
         """Append tests, all of one copy of the collection, to its queue."""
-        self._first = tests[0] - tests[0] % self._tests
+        self._first = tests[0] - tests[0] % self.tests
         self.queued += len(tests)
-        self.queue.put(test - self._first for test in tests)
+        if self._held is not None:
+            self._held += tests
+        else:
+            self._put(tests)
+
+    def _put(self, tests: Sequence[int]) -> None:
+        own = (test - self._first for test in tests)
+        self.queue.put(own if self._order is None else (self._own[test] for test in own))
 
     def take_back(self) -> tuple[int, ...]:
         """Empty its queue: the tests that it has not seen."""
-        tests = tuple(self._first + test for test in self.queue.take_back())
+        if self._held is not None:
+            tests, self._held = tuple(self._held), []
+        else:
+            tests = tuple(map(self._number, self.queue.take_back()))
         self.queued -= len(tests)
         return tests
 
-    def said(self) -> Iterable[m.FromWorker]:
+    def said(self) -> Iterator[m.FromWorker]:
         """The messages that have arrived from it, without waiting."""
-        messages = self.channel.waiting()
-        return map(self._renumbered, messages) if self._first else messages
+        for message in self.channel.waiting():  # one of them may say that it has another order
+            is_same = self._order is None and not self._first
+            yield message if is_same else self._renumbered(message)
 
     def _renumbered(self, message: m.FromWorker) -> m.FromWorker:
         test: int | None = getattr(message, "test", None)
-        return message if test is None else replace(message, test=self._first + test)
+        return message if test is None else replace(message, test=self._number(test))
+
+    def _number(self, own: int) -> int:
+        """The controller's number of its test."""
+        return self._first + (own if self._order is None else self._order[own])
 
     def claimed(self) -> int | None:
         """The test that it was running when it was last seen alive."""
         test = self._claim.get()
-        return None if test is None else self._first + test
+        return None if test is None else self._number(test)
+
+    def place(self) -> str:
+        """The node id of what it began to collect last, if it collects for itself."""
+        return self._claim.place.get()
 
     def last_words(self) -> list[tuple[str, str]]:
         """Report sections: what its running phase had printed, and faulthandler's dump."""

@@ -18,6 +18,9 @@ _IDLE_DEATHS = {
 """What a worker did that died without a test."""
 
 
+_EARLY_DEATH = "crashed before it would take tests (imports, collection)"
+
+
 class Cut(NamedTuple):
     """A test that was interrupted after ``age`` seconds."""
 
@@ -84,8 +87,10 @@ class Ledger:
 
     def _report_death(self, worker: Worker, why: str) -> None:
         """It ran no test when it died. What stood of its fixtures has not been torn down."""
-        text = f"worker '{worker.name}' {_IDLE_DEATHS[worker.duty]}: {why}"
+        doing = _IDLE_DEATHS[worker.duty] if worker.is_ready else _EARLY_DEATH
+        text = f"worker '{worker.name}' {doing}: {why}"
         if worker.last_test is None:
-            self.deaths.append(text)
+            words = (f"--- {title} ---\n{words}" for title, words in worker.last_words())
+            self.deaths.append("\n".join([text, *words]))
         else:
             self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())

@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from pytest_braid.control.fleet import Worker
 from pytest_braid.seam.live import end_terminal_line, logs_live, prints_live
+
+if TYPE_CHECKING:
+    from pytest_braid.control.fleet import Worker
 
 _PATIENCE = 1.0
 """Seconds after which a line is shown that has no end yet: a prompt, a row of dots."""
@@ -210,26 +212,30 @@ class Pipe:
 
 
 class Live:
-    """The pipes of a run, if it has such (``is_on``). ``workers`` will print beside each other.
+    """The pipes of a run, if it has such (``is_on``).
 
     ``poll`` tells which of them has something to read, and whatever else is registered there.
     """
 
-    def __init__(self, config: pytest.Config, workers: int) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.is_on = prints_live(config) or logs_live(config)
         self.poll = select.poll()
         out = Screen(sys.stdout, is_naming=True, end_line=partial(end_terminal_line, config))
         err = Screen(sys.stderr, is_naming=False, end_line=lambda: False)
         self._screens = (out, out if _is_same_file(sys.stdout, sys.stderr) else err)
-        self._is_shared = workers > 1
-        self._patience = _PATIENCE if self._is_shared else _ALONE
+        self._is_shared = True
         self._pipes: dict[int, Pipe] = {}
         self._of: dict[int, list[Pipe]] = {}
 
+    def expect(self, workers: int) -> None:
+        """So many will print beside each other: a worker that is alone needs no name."""
+        self._is_shared = workers > 1
+
     def listen_to(self, worker: Worker) -> None:
         """From now on show what a worker prints, until nobody can print into its pipes."""
+        patience = _PATIENCE if self._is_shared else _ALONE
         pipes = [
-            Pipe(descriptor, screen, worker.number, worker.mark, self._patience)
+            Pipe(descriptor, screen, worker.number, worker.mark, patience)
             for descriptor, screen in zip(worker.printed, self._screens, strict=False)
         ]
         self._of[worker.number] = pipes
@@ -287,16 +293,18 @@ class Live:
         times = [pipe.due for pipe in self._pipes.values() if pipe.due is not None]
         return 1000 * max(0.001, min(times) - time.monotonic()) if times else None
 
-    def wait_for(self, descriptor: int) -> None:
-        """Wait until ``descriptor`` is readable, and show meanwhile what is printed."""
-        ready: set[int] = set()
-        while self._pipes and descriptor not in ready:
+    def wait_for(self, *descriptors: int) -> set[int]:
+        """Wait until one of these is readable, and show meanwhile what is printed."""
+        found: set[int] = set()
+        while not found:
             poll = select.poll()
-            for number in (descriptor, *self._pipes):
+            for number in (*descriptors, *self._pipes):
                 poll.register(number, select.POLLIN)
             ready = {number for number, _ in poll.poll(self.patience())}
             self.read(ready)
             self.show()
+            found = ready & {*descriptors}
+        return found
 
     def close(self) -> None:
         """The run is over, whoever may still hold pipes open."""

@@ -16,7 +16,6 @@ import pytest
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
-from pytest_braid.control.live import Live
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
@@ -25,7 +24,7 @@ from pytest_braid.model import events as e
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import END, FINISH, RETIRE
-from pytest_braid.wire.values import pack, unpack
+from pytest_braid.wire.values import unpack
 
 _NAP = 0.005
 """Seconds to let messages gather after some have come, so that the workers, who have the same
@@ -54,7 +53,6 @@ class Loop:
         copies: int,
         make_node: Callable[[int], Node],
         log: EventLog | None,
-        live: Live,
     ) -> None:
         self._session = session
         self._zygote = zygote
@@ -65,8 +63,8 @@ class Loop:
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
-        self._live = live
-        self._poll = live.poll
+        self._live = zygote.live
+        self._poll = self._live.poll
         self._stopping = False
         self._is_mute = False
         self.interrupts = Interrupts()
@@ -75,6 +73,8 @@ class Loop:
         self.usage_errors: tuple[str, ...] = ()
         self.gave_up: int | None = None
         self.zygote_died = False
+        self.different: dict[str, list[str]] = {}
+        """What workers have collected whose collections are not the run's."""
 
     def run(self) -> None:
         """Returns when every worker has ended.
@@ -87,6 +87,9 @@ class Loop:
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
             self._carry_out(self._scheduler.start(time.monotonic()))
+            for worker in list(self._workers.values()):  # spawned ones may have spoken before
+                self._take_messages(worker)
+            self._take_zygote_messages()
             try:
                 while not self.is_over:
                     self._turn()
@@ -133,6 +136,14 @@ class Loop:
 
     def _hear_zygote(self) -> None:
         alive = self._zygote.channel.read()
+        self._take_zygote_messages()
+        if not alive:
+            self.zygote_died = True
+            for worker in list(self._workers.values()):  # they die with it
+                self._hear_out(worker)
+                self.ledger.cut_short(worker)
+
+    def _take_zygote_messages(self) -> None:
         for said in self._zygote.channel.waiting():
             match said:
                 case m.Exited() if said.worker in self._workers:
@@ -141,11 +152,6 @@ class Loop:
                     self.internal_errors.append(said.text)
                 case _:
                     pass
-        if not alive:
-            self.zygote_died = True
-            for worker in list(self._workers.values()):  # they die with it
-                self._hear_out(worker)
-                self.ledger.cut_short(worker)
 
     def _hear_out(self, worker: Worker) -> None:
         while worker.channel.fileno() in self._readable and self._can_read(worker):
@@ -200,11 +206,14 @@ class Loop:
         """Handle what has come from a worker."""
         descriptor = worker.channel.fileno()
         alive = worker.channel.read()
+        self._take_messages(worker)
+        if not alive and self._readable.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
             if not self._is_mute or isinstance(said, m.Goodbye):
                 self._on_message(worker, said)
-        if not alive and self._readable.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
@@ -244,10 +253,16 @@ class Loop:
         | m.Interrupted
         | m.UsageFailed
         | m.InternalFailed
-        | m.Goodbye,
+        | m.Goodbye
+        | m.CollectReported
+        | m.Deselected
+        | m.Collected
+        | m.Waiting
+        | m.Recollected,
     ) -> None:
         match said:
             case m.Ready():
+                worker.is_ready = True
                 self._slots.ready(worker.slot)
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():
@@ -271,7 +286,36 @@ class Loop:
             case m.Goodbye():
                 self._said_goodbye(worker, said)
             case _:
+                self._on_collection(worker, said)
+
+    def _on_collection(
+        self,
+        worker: Worker,
+        said: m.CollectReported | m.Deselected | m.Collected | m.Waiting | m.Recollected,
+    ) -> None:
+        """Of a spawned worker. What the first of them had to say of it has been heard by now."""
+        match said:
+            case m.Recollected():
+                self._compare(worker, said.nodeids)
+            case m.CollectReported() | m.Deselected() | m.Collected() | m.Waiting():
+                pass
+            case _:
                 assert_never(said)
+
+    def _compare(self, worker: Worker, nodeids: Sequence[str]) -> None:
+        """With the run's collection. Another order is none of our business; other tests are."""
+        ours = [test.nodeid for test in self._tests]
+        if ours == list(nodeids):
+            worker.settle(None)
+            return
+        numbers = {nodeid: number for number, nodeid in enumerate(ours)}
+        if len(numbers) == len(nodeids) and numbers.keys() == set(nodeids):
+            worker.settle([numbers[nodeid] for nodeid in nodeids])
+            return
+        self.different[worker.name] = list(nodeids)
+        self.ledger.is_excused = True
+        if not self._stopping:
+            self._stop(f"worker {worker.name} has collected other tests")
 
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
         is_of_subtest = hasattr(report, "context")
@@ -387,14 +431,12 @@ class Loop:
             worker.queue.put((END,))
 
     def _start(self, number: int, slot: int) -> None:
-        node = self._slots.node(slot)
-        worker = Worker(number, slot, node, len(self._tests), is_live=self._live.is_on)
+        worker = self._zygote.launch(number, slot, self._slots.node(slot))
+        worker.tests = len(self._tests)
         self._workers[number] = worker
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
         self._poll.register(descriptor, select.POLLIN)
-        self._live.listen_to(worker)
-        worker.fork(self._zygote, pack(node.workerinput))
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
         worker = self._workers.get(number)

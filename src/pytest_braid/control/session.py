@@ -12,6 +12,13 @@ import pytest
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
+from pytest_braid.control.spawner import Spawner, make_spawner
+from pytest_braid.control.texts import (
+    COLLECTIONS_DIFFER,
+    different,
+    refusal,
+    spawned_instead,
+)
 from pytest_braid.model import events as e
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_braid.control.live import Live
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
     from pytest_braid.schedule.scheduler import Scheduler
@@ -40,6 +46,9 @@ _SCHEDULERS = {
     Mode.EACH: "EachScheduling",
 }
 """What ``-v`` calls the modes: the names of pytest-xdist's classes."""
+
+
+_NOT_YET = "before it collected anything"
 
 
 class Settings(Protocol):
@@ -62,18 +71,26 @@ class Settings(Protocol):
     @property
     def log(self) -> Path | None: ...
     @property
+    def live(self) -> bool: ...
+    @property
+    def start_method(self) -> str: ...
+    @property
     def note(self) -> str | None: ...
 
 
 class Controller:
     """Registered as ``dsession``, the name under which plugins look for xdist's."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, zygote: Zygote) -> None:
+    def __init__(
+        self, config: pytest.Config, settings: Settings, zygote: Zygote, held: Sequence[str]
+    ) -> None:
         self._config = config
         self._hook: Any = config.hook
         self._settings = settings
         self._mode = Mode(settings.mode)
         self._zygote = zygote
+        self._held = held
+        """Reasons against forking from this process."""
         self._nodes = NodeManager(config, settings.testrun_uid)
         self._made: dict[int, Node] = {}
         self._tests: Sequence[m.Test] = ()
@@ -89,7 +106,6 @@ class Controller:
         self._has_forked = False
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
-        self._live: Live | None = None
         self._log: EventLog | None = None
         self._warned: set[tuple[str, str, str, int]] = set()
         self._unfinished: list[int] = []
@@ -104,7 +120,8 @@ class Controller:
         share_log_file(config)
 
     def pytest_report_header(self) -> list[str]:
-        return [f"braid: {self._settings.note}"] if self._settings.note else []
+        lines = [f"braid: {self._settings.note}"] if self._settings.note else []
+        return [*lines, *(spawned_instead(self._held).splitlines() if self._held else [])]
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
@@ -128,10 +145,15 @@ class Controller:
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
         first = self._node(0)
-        basetemp = session_seam.run_basetemp(session.config)
-        self._zygote.send(
-            m.Configure(pack(first.workerinput), "" if basetemp is None else str(basetemp))
-        )
+        if isinstance(self._zygote, Spawner):
+            nodes = [self._node(slot) for slot in range(self._settings.workers)]
+            self._zygote.begin(nodes, self._basetemp())
+        else:
+            self._zygote.send(m.Configure(pack(first.workerinput), self._basetemp()))
+
+    def _basetemp(self) -> str:
+        """The base directory of the run; empty without pytest's plugin ``tmpdir``."""
+        return str(session_seam.run_basetemp(self._config) or "")
 
     def _node(self, slot: int) -> Node:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
@@ -149,15 +171,16 @@ class Controller:
         output.show_collecting(session.config)
         replay = self._replay()
         while self._waiting is None:
-            said = self._zygote.channel.receive()
-            if said is None or isinstance(said, m.ZygoteEnded):
-                self._is_ended = True
+            said = self._zygote.collected()
+            if said is None or isinstance(said, m.ZygoteEnded | m.Goodbye):
                 self._raise_early_end(session, said)
             else:
                 self._on_collecting(session, replay, said)
         return True
 
-    def _on_collecting(self, session: pytest.Session, replay: Replay, said: m.FromZygote) -> None:
+    def _on_collecting(
+        self, session: pytest.Session, replay: Replay, said: m.FromZygote | m.FromWorker
+    ) -> None:
         match said:
             case m.CollectReported():
                 replay.collect_report(session, said)
@@ -202,7 +225,7 @@ class Controller:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         self._scheduler = self._make_scheduler()
-        self._say_collected(session, said)
+        self._say_collected(session, said, self._scheduler.slots)
 
     def _make_scheduler(self) -> Scheduler:
         from pytest_braid.control.units import specs_of
@@ -219,14 +242,13 @@ class Controller:
         )
         return Scheduler(specs_of(self._tests, self._mode, wanted.workers), settings)
 
-    def _say_collected(self, session: pytest.Session, said: m.Collected) -> None:
+    def _say_collected(self, session: pytest.Session, said: m.Collected, workers: int) -> None:
         output.show_collected(session.config, said.found)
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or session.config.option.verbose < 0:
             return
         for line in said.lines:
             reporter.write_line(line)
-        workers = self._scheduler.slots if self._scheduler is not None else 0
         if workers:
             noun = "worker" if workers == 1 else "workers"
             items = "item" if len(said.tests) == 1 else "items"
@@ -234,23 +256,29 @@ class Controller:
             if session.config.option.verbose > 0:
                 reporter.write_line(f"scheduling tests via {_SCHEDULERS[self._mode]}")
 
-    def _raise_early_end(self, session: pytest.Session, said: m.ZygoteEnded | None) -> None:
-        """The zygote ended without a collection: as a serial run would, for the same reason."""
+    def _raise_early_end(
+        self, session: pytest.Session, said: m.ZygoteEnded | m.Goodbye | None
+    ) -> None:
+        """Who collects ended without a collection: as a serial run would, for the same reason."""
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
         if said is None:
             self._internal_error(self._how_the_collection_ended())
-        pytest.exit("the collection ended without a result", said.exitstatus)
+        if isinstance(said, m.Goodbye):
+            status = int(unpack(said.packed)["exitstatus"])
+        else:
+            status = said.exitstatus
+        pytest.exit("the collection ended without a result", status)
 
     def _how_the_collection_ended(self) -> str:
-        how = describe_end(self._zygote.wait())
-        place = self._zygote.place()
-        where = f"while it collected {place!r}" if place else "before it collected anything"
+        death = self._zygote.collector()
+        how = describe_end(death.status)
+        where = f"while it collected {death.place!r}" if death.place else _NOT_YET
         return (
             f"braid: the process that collects the tests is gone: {how}, {where}. Run with -n 0 "
-            f"to see more.\n{self._zygote.printed()}"
+            f"to see more.\n{death.printed}"
         )
 
     def _internal_error(self, text: str) -> NoReturn:
@@ -272,12 +300,14 @@ class Controller:
             )
         if not self._tests:
             return True
-        reasons = self._reasons_against_forking()
-        if reasons:
-            raise pytest.UsageError(refusal(reasons))
         make_room(self._settings.workers)
-        self._loop = loop = self._make_loop(session)
+        reasons = self._reasons_against_forking()
+        if reasons and self._settings.start_method == "fork":
+            raise pytest.UsageError(refusal(reasons))
         self._has_forked = True
+        if reasons:
+            self._spawn_instead(reasons)
+        self._loop = loop = self._make_loop(session)
         try:
             loop.run()
         finally:
@@ -286,10 +316,28 @@ class Controller:
         return True
 
     def _reasons_against_forking(self) -> list[str]:
+        """``--start-method fork`` insists where nothing can break but what the project does."""
         assert self._waiting is not None
         assert self._scheduler is not None
-        inputs = [self._node(slot).workerinput for slot in range(self._scheduler.slots)]
-        return [*self._waiting.reasons, *mistaken(self._waiting.asked, inputs)]
+        if isinstance(self._zygote, Spawner):
+            return []
+        reasons = [*self._waiting.reasons]
+        if self._settings.start_method != "fork":
+            inputs = [self._node(slot).workerinput for slot in range(self._scheduler.slots)]
+            reasons += [*self._waiting.doubts, *mistaken(self._waiting.asked, inputs)]
+        return reasons
+
+    def _spawn_instead(self, reasons: Sequence[str]) -> None:
+        """End the zygote, and with it all that it holds, before others begin what it has begun."""
+        output.say(self._config, spawned_instead(reasons))
+        self._end_zygote()
+        status, printed = self._reap_zygote()
+        if status:
+            self._internal_error(failed_at_its_end(status, printed))
+        self._is_ending = self._is_ended = self._is_heard_out = False
+        spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
+        spawner.know_collection(self._basetemp())
+        self._zygote = spawner
 
     def _replay(self) -> Replay:
         """Import it only now: until here the zygote waits for us, from here on it works."""
@@ -298,11 +346,11 @@ class Controller:
         return Replay(self._config, self._tests)
 
     def _make_loop(self, session: pytest.Session) -> Loop:
-        from pytest_braid.control.live import Live
         from pytest_braid.control.loop import Loop
 
         assert self._scheduler is not None
-        self._live = Live(self._config, self._scheduler.slots)
+        if not isinstance(self._zygote, Spawner):
+            self._zygote.live.expect(self._scheduler.slots)
         return Loop(
             session,
             zygote=self._zygote,
@@ -312,7 +360,6 @@ class Controller:
             copies=self._settings.workers if self._mode is Mode.EACH else 1,
             make_node=self._node,
             log=self._log,
-            live=self._live,
         )
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
@@ -328,6 +375,10 @@ class Controller:
                 f"started any more.\n{self._zygote.printed()}\n"
                 + "\n".join((*self._cut_lines(loop), *self._ledger_lines(loop)))
             )
+        if loop.different:
+            names = " and ".join(loop.different)
+            session.shouldfail = f"{names} collected other tests, see above"
+            raise session.Failed(session.shouldfail)
         if loop.interrupts.said is not None:
             self._raise_interrupted(loop.interrupts.said)
         self._raise_stop(session, loop)
@@ -369,6 +420,8 @@ class Controller:
             self._end_zygote()
         if self._loop is not None and self._loop.interrupts.is_sigterm:
             session.exitstatus = 128 + signal.SIGTERM
+        if self._loop is not None and self._loop.different:
+            session.exitstatus = COLLECTIONS_DIFFER
         if self._log is not None:
             self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
             self._log.close()
@@ -379,8 +432,8 @@ class Controller:
         what it has said."""
         self._is_ending = True
         if self._made and self._waiting is None and not self._is_failed:
-            self._zygote.signal(signal.SIGINT)
-        self._zygote.send(m.Shutdown())
+            self._zygote.break_off()
+        self._zygote.shut_down()
         if not self._has_forked:  # its session is the only one, and counts as a worker's
             self._hear_out()
         self._is_ended = True  # or, if Ctrl-C came meanwhile, it is killed
@@ -389,28 +442,26 @@ class Controller:
         """Until its last message: a process that a test module has forked may hold its end of the
         socket open for as long as it likes."""
         replay = self._replay()
-        while not self._is_heard_out and (said := self._receive()) is not None:
+        if self._is_heard_out:
+            return
+        for said in self._zygote.last_messages():
             match said:
                 case m.ZygoteEnded():
                     self._is_heard_out = True
-                    self._take_output(said)
+                    self._take_output(said.packed)
+                    return
+                case m.Goodbye():
+                    self._take_output(said.packed)
                 case m.Warned():
                     self._replay_warning(replay, said)
                 case _:
                     pass
 
-    def _receive(self) -> m.FromZygote | None:
-        """The next message; meanwhile the last workers may print what they have left."""
-        channel = self._zygote.channel
-        if self._live is not None and not channel.has_more:
-            self._live.wait_for(channel.fileno())
-        return channel.receive()
-
-    def _take_output(self, said: m.ZygoteEnded) -> None:
-        """Where no worker was needed the zygote's session was the only one."""
-        if said.packed is not None and self._made:
+    def _take_output(self, packed: bytes | None) -> None:
+        """Where no worker was needed the session of who collected was the only one."""
+        if packed is not None and self._made and not self._has_forked:
             node = self._node(0)
-            node.workeroutput.update(unpack(said.packed))
+            node.workeroutput.update(unpack(packed))
             self._hook.pytest_testnodedown(node=node, error=None)
 
     def _remember_nodeids(self, session: pytest.Session) -> None:
@@ -428,6 +479,14 @@ class Controller:
         is_killed = self._is_ending and not self._is_ended
         if is_killed:
             self._zygote.signal(signal.SIGKILL)
+        status, printed = self._reap_zygote()
+        if status != 0 and not (is_killed or self._is_told):
+            # The terminal reporter has said its last.
+            print(failed_at_its_end(status, printed), file=sys.stderr)  # noqa: T201
+            raise SystemExit(pytest.ExitCode.INTERNAL_ERROR)
+
+    def _reap_zygote(self) -> tuple[int, str]:
+        """Its status, and what it has printed."""
         try:
             if not (self._is_ending or self._is_ended):
                 self._end_zygote()
@@ -436,18 +495,9 @@ class Controller:
         except KeyboardInterrupt:
             self._zygote.signal(signal.SIGKILL)
             raise
-        finally:
-            if self._live is not None:
-                self._live.close()
         printed = self._zygote.printed()
         self._zygote.close()
-        if status != 0 and not (is_killed or self._is_told):
-            print(  # noqa: T201 -- the terminal reporter has said its last
-                "braid: the process that collected the tests, and forked the workers, failed in "
-                f"pytest_unconfigure or at exit: {describe_end(status)}.\n{printed}",
-                file=sys.stderr,
-            )
-            raise SystemExit(pytest.ExitCode.INTERNAL_ERROR)
+        return status, printed
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         loop = self._loop
@@ -457,6 +507,7 @@ class Controller:
             ("braid: interrupted while running", self._cut_lines(loop)),
             ("braid: workers that died without a test", loop.ledger.deaths),
             ("braid: tests without exactly one outcome", self._ledger_lines(loop)),
+            ("braid: different tests were collected", different(self._tests, loop.different)),
         ):
             if lines:
                 terminalreporter.section(title, sep="=", red=True)
@@ -485,10 +536,11 @@ class Controller:
         return self._tests[test % len(self._tests)].nodeid
 
 
-def refusal(reasons: Sequence[str]) -> str:
-    """The message for a session that cannot be shared by forked copies."""
-    listed = "\n".join(f"  - {reason}" for reason in reasons)
-    return f"braid cannot fork workers from this test session:\n{listed}"
+def failed_at_its_end(status: int, printed: str) -> str:
+    return (
+        "braid: the process that collected the tests, and forked the workers, failed in "
+        f"pytest_unconfigure or at exit: {describe_end(status)}.\n{printed}"
+    )
 
 
 def gave_up_text(restarts: int) -> str:

@@ -121,6 +121,15 @@ class WorkerInput(dict[str, Any]):
         return super().get(key, default)
 
 
+def variables(workerinput: dict[str, Any]) -> dict[str, str]:
+    """What suites read in the environment of a worker (pytest-xdist's names)."""
+    return {
+        WORKER: workerinput["workerid"],
+        "PYTEST_XDIST_WORKER_COUNT": str(workerinput["workercount"]),
+        "PYTEST_XDIST_TESTRUNUID": workerinput["testrunuid"],
+    }
+
+
 def named(key: str) -> str:
     """A key of ``workerinput``, as questions for it are noted."""
     return f"workerinput[{key!r}]"
@@ -137,7 +146,7 @@ def mistaken(places: dict[str, str], inputs: Iterable[dict[str, Any]]) -> list[s
         differing |= VARIABLES
     return [
         f"{place} asks for {what} before there are workers: all of them would have the same "
-        "answer; ask in a fixture or a test instead (fixture worker_id), or run with -n 0"
+        "answer; ask in a fixture or a test instead (fixture worker_id)"
         for what, place in places.items()
         if what in differing
     ]

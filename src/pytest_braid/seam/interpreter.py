@@ -46,6 +46,21 @@ def _libc() -> Any:
     return ctypes.CDLL(None)
 
 
+def flags() -> list[str]:
+    """The options with which this interpreter was started, such as ``-W error``."""
+    import subprocess
+
+    found: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return found
+
+
+def let_interrupt() -> None:
+    """Answer SIGINT even if this process was started with it ignored, as shells start what runs in
+    the background: it is the controller that sends it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 _inherited_handlers: frozenset[int] = frozenset()
 """Identities of the logging handlers that this process has from its parent."""
 

@@ -8,16 +8,16 @@ import fcntl
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from io import FileIO, StringIO, TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 
 def prints_live(config: pytest.Config) -> bool:
     """Whether what tests print is shown at once (``-s``, ``--capture=tee-sys``)."""
-    return config.option.capture in ("no", "tee-sys")
+    return config.known_args_namespace.capture in ("no", "tee-sys")  # known before conftests are
 
 
 def logs_live(config: pytest.Config) -> bool:
@@ -28,15 +28,18 @@ def logs_live(config: pytest.Config) -> bool:
     return config.getoption("--log-cli-level") is not None or bool(config.getini("log_cli"))
 
 
-def print_to(out: int, err: int) -> None:
-    """Put descriptors under numbers 1 and 2. A line that Python code prints gets there at once,
-    and not when a buffer is full, as Python does it where there is no terminal."""
-    for number, descriptor in enumerate((out, err), start=1):
+def print_to(config: pytest.Config, descriptors: Sequence[int]) -> None:
+    """Print to these, stdout and stderr, if there are any, and if what tests print is shown."""
+    if not prints_live(config):
+        return
+    for number, descriptor in enumerate(descriptors, start=1):
         os.dup2(descriptor, number)
     print_lines()
 
 
 def print_lines() -> None:
+    """A line that Python code prints is to be seen at once, and not when a buffer is full, as
+    Python does it where there is no terminal."""
     for stream in (sys.stdout, sys.__stdout__):
         with contextlib.suppress(Exception):  # a project has put something of its own there
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -111,10 +114,25 @@ def colour_logs(config: pytest.Config) -> None:
                 colours.add_color_level(level, *names)
 
 
+_mode = pytest.StashKey[str | None]()
+"""What ``--log-file-mode`` was."""
+
+
+def open_log_file_behind(config: pytest.Config) -> None:
+    """Before it is configured: let the file of ``--log-file`` be continued, which the controller
+    has emptied, or not."""
+    if hasattr(config.option, "log_file_mode"):
+        config.stash[_mode] = config.option.log_file_mode
+        config.option.log_file_mode = "a"
+
+
 def share_log_file(config: pytest.Config) -> None:
     """Let several processes write to the file of ``--log-file``: each record in one piece, behind
-    whatever is there. Each process that configures itself has opened the file, at its beginning."""
+    whatever is there. Other files, which a project names by itself, are opened as it wants."""
     plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
+    if _mode in config.stash and plugin is not None:
+        config.option.log_file_mode = config.stash[_mode]
+        plugin.log_file_mode = config.stash[_mode] or config.getini("log_file_mode") or "w"
     handler: Any = getattr(plugin, "log_file_handler", None)
     stream = getattr(handler, "stream", None)
     if not isinstance(stream, TextIOWrapper) or handler.baseFilename == os.devnull:

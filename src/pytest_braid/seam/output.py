@@ -180,6 +180,15 @@ def give_fault_file(config: pytest.Config, descriptor: int) -> None:
         os.dup2(descriptor, number, inheritable=False)
 
 
+def say(config: pytest.Config, text: str) -> None:
+    """Write lines to the terminal, unless it is told to be quiet."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and config.option.verbose >= 0:
+        reporter.ensure_newline()
+        for line in text.splitlines():
+            reporter.write_line(line)
+
+
 def show_collecting(config: pytest.Config) -> None:
     """Let the terminal say ``collecting ...`` where it would before a collection of its own."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 
 def probe_basetemp(config: pytest.Config) -> str | None:
@@ -26,6 +25,14 @@ def run_basetemp(config: pytest.Config) -> Path | None:
     """The base directory of the run, made now; ``None`` without pytest's ``tmpdir`` plugin."""
     factory: Any = getattr(config, "_tmp_path_factory", None)
     return None if factory is None else Path(factory.getbasetemp())
+
+
+def forget_first_arguments(config: pytest.Config, count: int) -> None:
+    """Let plugins see the arguments that the user has given, without ours before them."""
+    given = config.invocation_params
+    config.invocation_params = pytest.Config.InvocationParams(
+        args=given.args[count:], plugins=given.plugins, dir=given.dir
+    )
 
 
 def answer_late(config: pytest.Config, name: str, find: Callable[[], object]) -> Callable[[], None]:
@@ -79,8 +86,10 @@ def leave(session: pytest.Session, exitstatus: int) -> None:
     tmpdir: Any = session.config.pluginmanager.get_plugin("tmpdir")
     if tmpdir is not None:
         tmpdir.pytest_sessionfinish(session, exitstatus)
-        with contextlib.suppress(OSError):
-            private.config._tmp_path_factory._basetemp.rmdir()
+        base: Path | None = private.config._tmp_path_factory._basetemp
+        if base is not None:
+            with contextlib.suppress(OSError):
+                base.rmdir()
 
 
 def unconfigure(config: pytest.Config) -> None:

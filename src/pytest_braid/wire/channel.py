@@ -110,10 +110,13 @@ class Channel(Generic[Incoming]):
                 return None
         return self._ready.popleft()
 
-    @property
-    def has_more(self) -> bool:
-        """Whether a message has arrived that nobody has asked for yet."""
-        return bool(self._ready)
+    def arrived(self) -> tuple[Incoming, ...]:
+        """The messages that have arrived, which stay."""
+        return tuple(self._ready)
+
+    def waiting_one(self) -> Incoming | None:
+        """The next message that has arrived, if one has."""
+        return self._ready.popleft() if self._ready else None
 
     def waiting(self) -> list[Incoming]:
         """The messages that have arrived, without waiting."""

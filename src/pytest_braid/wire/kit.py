@@ -8,7 +8,8 @@ out    file                           what the running test printed, captured
 err    file                           likewise
 fault  file                           faulthandler's dump
 claim  file of four bytes, mapped     the test it runs, readable after SIGKILL
-stdout pipe                           what it prints outside of captures, live
+tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
+stdout pipe                           what it prints outside of captures
 stderr pipe                           likewise
 ====== ============================== ======================================
 """
@@ -31,6 +32,7 @@ class WorkerKit(NamedTuple):
     err: int
     fault: int
     claim: int
+    tally: int
     stdout: int | None = None
     stderr: int | None = None
 
@@ -61,38 +63,44 @@ class ZygoteKit(NamedTuple):
     parent: int
 
 
-class Claim:
-    """The index of the test that a worker runs, in memory shared with the controller."""
+class Place:
+    """What a copy of the session is at, in words, in memory shared with the controller."""
 
-    def __init__(self, descriptor: int) -> None:
-        if os.fstat(descriptor).st_size < _SIZE:
-            os.truncate(descriptor, _SIZE)
-        self._memory = mmap.mmap(descriptor, _SIZE)
+    ROOM = 1024
 
-    def set(self, test: int | None) -> None:
-        self._memory[:] = (0 if test is None else test + 1).to_bytes(_SIZE, "little")
+    def __init__(self, memory: mmap.mmap | None = None, start: int = 0) -> None:
+        self._memory = mmap.mmap(-1, self.ROOM) if memory is None else memory
+        self._part = slice(start, start + self.ROOM)
 
-    def get(self) -> int | None:
-        value = int.from_bytes(self._memory[:], "little")
-        return value - 1 if value else None
+    def set(self, text: str) -> None:
+        self._memory[self._part] = text.encode(errors="replace")[: self.ROOM].ljust(
+            self.ROOM, b"\0"
+        )
+
+    def get(self) -> str:
+        return self._memory[self._part].rstrip(b"\0").decode(errors="ignore")
 
     def close(self) -> None:
         self._memory.close()
 
 
-class Place:
-    """What a forked copy is at, in words, in memory shared with the process that made this."""
+class Claim:
+    """The index of the test that a worker runs, in memory shared with the controller."""
 
-    _ROOM = 1024
+    def __init__(self, descriptor: int) -> None:
+        size = _SIZE + Place.ROOM
+        if os.fstat(descriptor).st_size < size:
+            os.truncate(descriptor, size)
+        self._memory = mmap.mmap(descriptor, size)
+        self.place = Place(self._memory, _SIZE)
+        """What it collects, where it collects for itself."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, self._ROOM)
+    def set(self, test: int | None) -> None:
+        self._memory[:_SIZE] = (0 if test is None else test + 1).to_bytes(_SIZE, "little")
 
-    def set(self, text: str) -> None:
-        self._memory[:] = text.encode(errors="replace")[: self._ROOM].ljust(self._ROOM, b"\0")
-
-    def get(self) -> str:
-        return self._memory[:].rstrip(b"\0").decode(errors="ignore")
+    def get(self) -> int | None:
+        value = int.from_bytes(self._memory[:_SIZE], "little")
+        return value - 1 if value else None
 
     def close(self) -> None:
         self._memory.close()

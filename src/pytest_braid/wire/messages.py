@@ -37,9 +37,10 @@ class Configure(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """Fork worker number ``worker``. Its descriptors travel with this message (``WorkerKit``).
+    """Make worker number ``worker``. Its descriptors travel with this message (``WorkerKit``).
 
-    ``mark`` is what it is to print, live, with each report; empty if its output is not shown live.
+    ``packed`` is its ``workerinput`` where it is forked, a :class:`Launch` where it is spawned.
+    ``mark`` is what it puts into its live output (``worker.live``); empty if it has none.
     """
 
     worker: int
@@ -61,6 +62,34 @@ class Shutdown(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 ToZygote = Configure | Fork | Signal | Shutdown
+
+
+class Launch(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a new interpreter must be told to be a worker of this run.
+
+    ``flags`` are the interpreter's, ``args`` pytest's, ``argv`` and ``path`` for ``sys``; ``args``
+    and those are encoded by ``wire.values``, as is ``environment``: they need not be text.
+    ``hash_seed`` is common to all workers, so that they hash alike as forked ones do, and sets have
+    one order in all of them. ``basetemp`` is that of the run; ``markup`` says whether texts are
+    rendered with colours. ``is_reference``: what it collects is the run's collection; otherwise it
+    is only compared. Who starts it fills in ``number``, ``mark`` (as in ``Fork``), ``parent`` (a
+    process id) and ``kit`` (``WorkerKit``).
+    """
+
+    flags: tuple[str, ...]
+    start: bytes
+    """``args``, ``argv`` and ``path``."""
+    folder: str
+    environment: bytes
+    hash_seed: str
+    workerinput: bytes
+    basetemp: str
+    markup: bool
+    is_reference: bool
+    number: int = 0
+    mark: bytes = b""
+    parent: int = 0
+    kit: tuple[int, ...] = ()
 
 
 # --- zygote to controller ---------------------------------------------------------------------
@@ -115,10 +144,12 @@ class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):
 
     :class:`Collected` comes before, and even if the collection was broken off. ``reasons`` are
     those against a fork: what the session holds that copies cannot share, each naming one thing.
-    ``asked`` is what was asked for that the workers' identity would answer, and where.
+    ``doubts`` are of what the project does that would be done once in each copy; ``asked`` is what
+    was asked for that the workers' identity would answer, and where.
     """
 
     reasons: tuple[str, ...]
+    doubts: tuple[str, ...]
     asked: dict[str, str]
 
 
@@ -254,6 +285,12 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
     text: str
 
 
+class Recollected(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """What a spawned worker has collected, whose collection is not that of the run."""
+
+    nodeids: tuple[str, ...]
+
+
 class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The last message of a worker: its ``workeroutput``.
 
@@ -264,6 +301,19 @@ class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
     packed: bytes
     retires: bool
 
+
+FromZygote = (
+    CollectReported
+    | Deselected
+    | Collected
+    | Waiting
+    | Exited
+    | UsageFailed
+    | ZygoteEnded
+    | Warned
+    | Interrupted
+    | InternalFailed
+)
 
 FromWorker = (
     Ready
@@ -279,17 +329,10 @@ FromWorker = (
     | UsageFailed
     | InternalFailed
     | Goodbye
-)
-
-FromZygote = (
-    CollectReported
+    # of spawned ones
+    | CollectReported
     | Deselected
     | Collected
     | Waiting
-    | Exited
-    | UsageFailed
-    | ZygoteEnded
-    | Warned
-    | Interrupted
-    | InternalFailed
+    | Recollected
 )

@@ -8,6 +8,7 @@ a test sees that there have been enough.
 from __future__ import annotations
 
 import mmap
+import os
 
 import pytest
 
@@ -16,10 +17,13 @@ _PLACES = 512
 
 
 class Tally:
-    """A count for each slot; made before any worker is forked, and inherited by all."""
+    """A count for each slot, in a file that all workers map."""
 
-    def __init__(self) -> None:
-        self._counts = memoryview(mmap.mmap(-1, 4 * _PLACES)).cast("I")
+    def __init__(self, descriptor: int) -> None:
+        size = 4 * _PLACES
+        if os.fstat(descriptor).st_size < size:
+            os.truncate(descriptor, size)
+        self._counts = memoryview(mmap.mmap(descriptor, size)).cast("I")
 
     def add(self, slot: int, count: int) -> None:
         """Only the one worker in the slot writes its count, so nothing is lost."""

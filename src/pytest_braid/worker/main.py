@@ -5,13 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.hooks import decide_nextitem
-from pytest_braid.seam.interpreter import end_process
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import END, FINISH, RETIRE, QueueReader
@@ -172,6 +171,9 @@ def _reason(stop: bool | str) -> str | None:
     return str(stop) if stop else None
 
 
+Farewell = Callable[[m.Goodbye, int], NoReturn]
+"""Says the last message of a worker, and ends its process with an exit code."""
+
 _IN_ORDER = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 """How pytest ends a session that nothing has interrupted."""
 
@@ -179,9 +181,10 @@ _IN_ORDER = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 class LastWord:
     """Ends the worker when pytest's session ends: the outermost wrapper of its last hook.
 
-    Returning into pytest would go on to ``pytest_unconfigure``, which is the zygote's to call,
-    and then into whatever called pytest. A worker that retires goes no further than here: the
-    session ends, once, in the last worker of the slot.
+    It does not return into pytest, which would go on to ``pytest_unconfigure`` (where the worker is
+    forked, that is the zygote's to call) and then into whatever called pytest. A worker that
+    retires goes no further than here: the session ends, once, in the last worker of the slot.
+    ``farewell`` ends the process.
     """
 
     def __init__(
@@ -190,7 +193,9 @@ class LastWord:
         strand: MainStrand,
         output: dict[str, Any],
         cleanups: Callable[[], None],
+        farewell: Farewell,
     ) -> None:
+        self._farewell = farewell
         self._reporter = reporter
         self._strand = strand
         self._output = output
@@ -218,5 +223,4 @@ class LastWord:
             self._output["shouldfail"] = session.shouldfail
             self._output["shouldstop"] = session.shouldstop
             self._reporter.tell_notes(is_last=True)
-            self._reporter.speech.say(m.Goodbye(pack(self._output), retires))
-            end_process(code)
+            self._farewell(m.Goodbye(pack(self._output), retires), code)

@@ -22,7 +22,7 @@ import pytest
 
 from pytest_braid.seam import holders, output, session
 
-_WAY_OUT = "start it in a fixture instead, or run with -n 0"
+_WAY_OUT = "start it in a fixture instead"
 
 _NATIVE_POOLS = ("openblas", "libmkl", "libgomp", "libiomp", "libomp", "blis", "libarmpl")
 """Libraries whose thread pools come back after a fork, matched in the names of loaded files.
@@ -79,11 +79,10 @@ def census(config: pytest.Config, own: tuple[int, ...]) -> list[str]:
         *_native_threads(),
         *_child_processes(),
         *_descriptors(own),
-        *_paired_hooks(config),
     ]
 
 
-def _paired_hooks(config: pytest.Config) -> Iterator[str]:
+def paired_hooks(config: pytest.Config) -> Iterator[str]:
     """Project code that begins something with the session and ends it with the session.
 
     It has begun once, in this process, and would end once in each worker.
@@ -97,7 +96,7 @@ def _paired_hooks(config: pytest.Config) -> Iterator[str]:
             yield (
                 f"{place} implements pytest_sessionstart and pytest_sessionfinish: what the one "
                 "has begun once, the other would end once in each worker; use a fixture of session "
-                "scope instead, or run with -n 0"
+                "scope instead"
             )
 
 
@@ -247,7 +246,7 @@ def _database(descriptor: int, path: str) -> Iterator[str]:
         what = "" if holder is None else f" ({holders.named(holder)})"
         yield (
             f"an SQLite connection to {path} is open{what}, and SQLite forbids using one across a "
-            "fork: open it in a fixture instead, or run with -n 0"
+            "fork: open it in a fixture instead"
         )
 
 

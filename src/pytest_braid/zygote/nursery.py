@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from pytest_braid.seam import interpreter
@@ -29,16 +30,16 @@ class Birth(NamedTuple):
     mark: bytes
 
 
-class Nursery:
-    """Serves the controller's orders. It returns a :class:`Birth` in every child.
+class Nursery(ABC):
+    """Serves the controller's orders. Where children are forked, it returns a :class:`Birth` in
+    every one of them.
 
-    The zygote is its workers' parent, so it alone can say for certain which signal ended one, and
-    whether a process id is still theirs.
+    It is its workers' parent, so it alone can say for certain which signal ended one, and whether
+    a process id is still theirs.
     """
 
     def __init__(self, channel: Channel[m.ToZygote]) -> None:
         self._channel = channel
-        self._seeded = interpreter.seeded_random()
         self._first: m.Fork | None = None
         self._children: dict[int, int] = {}  # worker -> pid
         self._watched: dict[int, int] = {}  # pidfd -> worker
@@ -69,7 +70,7 @@ class Nursery:
             for order in orders:
                 match order:
                     case m.Fork():
-                        birth = self._fork(order)
+                        birth = self._raise_worker(order)
                         if birth is not None:
                             return birth
                     case m.Signal():
@@ -89,35 +90,22 @@ class Nursery:
         if any(fd == self._channel.fileno() for fd, _ in events) and not self._channel.read():
             self._kill_all()
 
-    def _fork(self, order: m.Fork) -> Birth | None:
+    def _raise_worker(self, order: m.Fork) -> Birth | None:
         size = WorkerKit.size(is_live=bool(order.mark))
         kit = WorkerKit(*self._channel.take_descriptors(size))
-        parent = os.getpid()
-        pid = interpreter.fork()
-        if pid == 0:
-            interpreter.restore_random(self._seeded)
-            return self._be_born(order, kit, parent)
-        with contextlib.suppress(OSError):  # the child does so too: whoever is first
-            os.setpgid(pid, pid)
+        child = self.bear(order, kit)
+        if isinstance(child, Birth):
+            return child
+        with contextlib.suppress(OSError):  # a forked child does so too: whoever is first
+            os.setpgid(child, child)
         for descriptor in kit.descriptors():
             os.close(descriptor)
-        self._watch(order.worker, pid)
+        self._watch(order.worker, child)
         return None
 
-    def _be_born(self, order: m.Fork, kit: WorkerKit, parent: int) -> Birth:
-        """A process group of its own: what a test sends to its group reaches this worker alone."""
-        os.setpgid(0, 0)
-        interpreter.die_with(parent)
-        signal.signal(signal.SIGCHLD, self._on_child or signal.SIG_DFL)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs behind
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        interpreter.forget_exit_callbacks()
-        self._channel.close()
-        for descriptor in self._watched:
-            os.close(descriptor)
-        kit = WorkerKit(*map(interpreter.out_of_reach, kit.descriptors()))
-        channel: Channel[m.ToZygote] = Channel(socket.socket(fileno=kit.speech), m.ToZygote)
-        return Birth(order.worker, order.slot, kit, channel, order.packed, order.mark)
+    @abstractmethod
+    def bear(self, order: m.Fork, kit: WorkerKit) -> Birth | int:
+        """Make a worker: its process id, or, if this is it, what it knows of itself."""
 
     def _watch(self, worker: int, pid: int) -> None:
         self._children[worker] = pid
@@ -150,3 +138,33 @@ class Nursery:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         os._exit(1)
+
+
+class ForkingNursery(Nursery):
+    """Of the zygote."""
+
+    def __init__(self, channel: Channel[m.ToZygote]) -> None:
+        super().__init__(channel)
+        self._seeded = interpreter.seeded_random()
+
+    def bear(self, order: m.Fork, kit: WorkerKit) -> Birth | int:
+        parent = os.getpid()
+        pid = interpreter.fork()
+        if pid:
+            return pid
+        interpreter.restore_random(self._seeded)
+        return self._be_born(order, kit, parent)
+
+    def _be_born(self, order: m.Fork, kit: WorkerKit, parent: int) -> Birth:
+        """A process group of its own: what a test sends to its group reaches this worker alone."""
+        os.setpgid(0, 0)
+        interpreter.die_with(parent)
+        signal.signal(signal.SIGCHLD, self._on_child or signal.SIG_DFL)
+        interpreter.let_interrupt()
+        interpreter.forget_exit_callbacks()
+        self._channel.close()
+        for descriptor in self._watched:
+            os.close(descriptor)
+        kit = WorkerKit(*map(interpreter.out_of_reach, kit.descriptors()))
+        channel: Channel[m.ToZygote] = Channel(socket.socket(fileno=kit.speech), m.ToZygote)
+        return Birth(order.worker, order.slot, kit, channel, order.packed, order.mark)

@@ -1,0 +1,53 @@
+"""What a run says that could not fork, or whose workers do not agree."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from pytest_braid.wire import messages as m
+
+COLLECTIONS_DIFFER = 10
+"""The exit code of a run whose workers have collected different tests."""
+
+_MOST_LINES = 40
+"""Lines of a difference that are shown."""
+
+
+def refusal(reasons: Sequence[str]) -> str:
+    """Why ``--start-method fork`` cannot be."""
+    return (
+        f"braid cannot fork workers from this test session:\n{_listed(reasons)}\n"
+        "Without --start-method fork the workers would be spawned, and collect for themselves."
+    )
+
+
+def spawned_instead(reasons: Sequence[str]) -> str:
+    """Why workers are spawned although nobody has asked for it."""
+    return (
+        "braid: workers are spawned and collect for themselves, which takes longer; they cannot "
+        f"be forked from this test session:\n{_listed(reasons)}"
+    )
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    return "\n".join(f"  - {reason}" for reason in reasons)
+
+
+def different(tests: Sequence[m.Test], collected: Mapping[str, Sequence[str]]) -> list[str]:
+    """In which tests the workers' collections differ from that of the run, as lines."""
+    ours = [test.nodeid for test in tests]
+    lines: list[str] = []
+    for name, theirs in collected.items():
+        found = list(difflib.unified_diff(ours, theirs, "the run", name, lineterm="", n=0))
+        lines += found[:_MOST_LINES]
+        if len(found) > _MOST_LINES:
+            lines.append(f"... and {len(found) - _MOST_LINES} lines more")
+    if lines:
+        lines.append(
+            "Spawned workers collect each for itself, and must find the same tests. Look for "
+            "parameters that are random, that hold a time, an address or a process id, and for "
+            "tests that are made from what another process changes (files, a database, a port). "
+            "Nothing was run by these workers."
+        )
+    return lines

@@ -1,0 +1,80 @@
+"""How a process becomes a worker of the run: forked from the zygote, or spawned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_braid.seam import live, output
+from pytest_braid.seam import session as session_seam
+from pytest_braid.wire.kit import Claim, WorkerKit
+from pytest_braid.wire.queue import QueueReader
+from pytest_braid.worker.limit import Limit, Tally
+from pytest_braid.worker.live import Marks
+from pytest_braid.worker.main import Farewell, LastWord, MainStrand
+from pytest_braid.worker.speech import Reporter, Speech
+
+
+def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
+    """Look like one of xdist's, before any plugin configures itself."""
+    option = config.option
+    config.workeroutput = workeroutput  # type: ignore[attr-defined]
+    option.loadgroup = option.dist == "loadgroup"
+    option.dist, option.tx, option.distload = "no", [], False
+    option.numprocesses = option.maxprocesses = None
+    option.usepdb = False
+    live.open_log_file_behind(config)
+    option.basetemp = None  # it is for the controller to empty it; ours is a part of it
+
+
+def become_worker(
+    session: pytest.Session,
+    kit: WorkerKit,
+    speech: Speech,
+    farewell: Farewell,
+    *,
+    mark: bytes,
+    cleanups: Callable[[], None],
+) -> MainStrand:
+    """Give a collected session a worker's descriptors and voice; its ``workerinput`` is there."""
+    config = session.config
+    workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+    os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
+    output.give_fault_file(config, kit.fault)
+    reporter = Reporter(
+        speech,
+        config,
+        {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
+        output.capture_mender(config, kit.out, kit.err),
+        Marks(kit.live(), mark).put,
+    )
+    config.pluginmanager.unregister(name="braid-collecting")
+    config.pluginmanager.register(reporter, "braid-worker")
+    speech.forget()  # pluggy has told the reporter all warnings of the collection once more
+    strand = MainStrand(
+        session,
+        QueueReader(kit.queue),
+        Claim(kit.claim),
+        reporter,
+        Limit(session, Tally(kit.tally), _slot(workerinput)),
+    )
+    last_word = LastWord(reporter, strand, config.workeroutput, cleanups, farewell)  # type: ignore[attr-defined]
+    config.pluginmanager.register(last_word, "braid-last-word")
+    return strand
+
+
+def give_basetemp(
+    config: pytest.Config, run: Path | None, workerinput: dict[str, Any], number: int
+) -> None:
+    """The worker's own base directory below that of the run."""
+    if run is not None:
+        name = f"popen-{workerinput['workerid']}"
+        session_seam.give_basetemp(config, run / name, number)
+
+
+def _slot(workerinput: dict[str, Any]) -> int:
+    return int(workerinput["workerid"].removeprefix("gw"))

@@ -1,0 +1,156 @@
+"""The session up to the tests, as hooks: what is collected becomes messages."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Generator
+from typing import Any, Literal, Protocol
+
+import pytest
+
+from pytest_braid.seam import junit, live, output, reports
+from pytest_braid.seam import session as session_seam
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.kit import Place
+from pytest_braid.wire.values import pack
+from pytest_braid.worker.main import MainStrand
+from pytest_braid.worker.speech import Speech, Spokesman
+
+
+class Life(Protocol):
+    """What the hooks need of the process they are in."""
+
+    config: pytest.Config
+    speech: Speech
+    markup: bool
+    live_log: int | None
+    """Where pytest's live log goes, if it is not to be lost."""
+    pytest_session: pytest.Session | None
+
+    def begin_session(self) -> None: ...
+    def begin_tests(self, session: pytest.Session) -> MainStrand | None: ...
+
+
+class Interruptible:
+    """From the first hook of the session on pytest is ready for Ctrl-C."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+class Collecting(Spokesman):
+    """The hooks of who collects, zygote or spawned worker: what is found is told to the controller,
+    or only compared (``is_reference``)."""
+
+    def __init__(self, life: Life, place: Place, *, is_reference: bool = True) -> None:
+        super().__init__(life.speech)
+        self._place = place
+        self._life = life
+        self._is_reference = is_reference
+        self._found = 0
+        self._remembered: dict[str, bool] = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        output.quiet_terminal(config, self._life.markup)
+        live.share_log_file(config)
+        if self._life.markup:
+            live.colour_logs(config)
+        if self._life.live_log is not None:
+            live.log_to(config, self._life.live_log)
+        junit.take_notes(config)
+        cache = getattr(config, "cache", None)
+        if cache is not None:
+            self._remembered = cache.get("cache/lastfailed", {})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._life.pytest_session = session
+        self._life.begin_session()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Reports that passed matter only to ``--last-failed``, which forgets the collector and
+        remembers the tests in it."""
+        tests = [node.nodeid for node in report.result if isinstance(node, pytest.Item)]
+        self._found += len(tests)
+        if not self._is_reference:
+            return
+        if report.passed and report.nodeid not in self._remembered:
+            return
+        config = self._life.config
+        data = config.hook.pytest_report_to_serializable(config=config, report=report)
+        shown = reports.rendering(config, report.longrepr)
+        self.speech.say(m.CollectReported(pack(data), tuple(tests), shown))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        self._place.set(collector.nodeid)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        if self._is_reference:
+            self.speech.say(m.Deselected(tuple(item.nodeid for item in items)))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: Literal["config", "collect", "runtest"],
+        nodeid: str,
+        location: tuple[str, int, str] | None,
+    ) -> None:
+        """What all collections warn of is told once."""
+        if self._is_reference:
+            super().pytest_warning_recorded(warning_message, when, nodeid, location)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if not self._is_reference:
+            self.speech.say(m.Recollected(tuple(item.nodeid for item in session.items)))
+            return
+        config = session.config
+        lines = config.hook.pytest_report_collectionfinish(
+            config=config, start_path=session.startpath, items=session.items
+        )
+        is_by_group = config.option.loadgroup
+        self.speech.say(
+            m.Collected(
+                tests=tuple(_test(item, is_by_group=is_by_group) for item in session.items),
+                found=self._found,
+                lines=tuple(_flat(lines)),
+                stepwise=session_seam.stepwise_count(config),
+            )
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Of the zygote and of every worker. The loop stands here so that a test is called with
+        as many frames below it as in a serial run: recursion tests count them."""
+        strand = self._life.begin_tests(session)
+        if strand is not None:
+            with strand.telling_failures():
+                for item, nextitem in strand.tests():
+                    session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        return True
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The names that its ``xdist_group`` marks give, joined as by pytest-xdist."""
+    names = {
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    return "_".join(sorted(names)) or None
+
+
+def _test(item: pytest.Item, *, is_by_group: bool) -> m.Test:
+    own_process = item.get_closest_marker("forked") is not None
+    return m.Test(item.nodeid, item.location, own_process, _group(item) if is_by_group else None)
+
+
+def _flat(lines: list[Any]) -> Generator[str, None, None]:
+    """Hooks answer with a line or a list of lines; pytest prints the last registered first."""
+    for answer in reversed(lines):
+        yield from [answer] if isinstance(answer, str) else answer
