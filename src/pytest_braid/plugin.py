@@ -421,8 +421,9 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         return  # in the zygote: pytest goes on, there too
     questions(config).close()
     from pytest_braid.control.fleet import Zygote
+    from pytest_braid.control.live import Live
 
-    _control(config, settings, Zygote(child), [])
+    _control(config, settings, Zygote(child, Live(config)), [])
 
 
 def _begin(workerinput: dict[str, Any], asked: Any, *given: Any) -> None:
@@ -432,9 +433,11 @@ def _begin(workerinput: dict[str, Any], asked: Any, *given: Any) -> None:
 
 
 def _spawn(config: pytest.Config, settings: Any, held: list[str]) -> None:
+    from pytest_braid.control.live import Live
     from pytest_braid.control.spawner import make_spawner
 
-    _control(config, settings, make_spawner(config, redirect=not settings.live), held)
+    spawner = make_spawner(config, Live(config), redirect=not settings.live)
+    _control(config, settings, spawner, held)
 
 
 def _control(config: pytest.Config, settings: Any, zygote: Any, held: list[str]) -> None:

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -89,40 +90,56 @@ class Running:
         self._env = env | {"E2E_RUN": self.marker}
         self._command = command
         self._cwd = cwd
-        self._reader: threading.Thread | None = None
+        self._readers: dict[str, Reader] = {}
         self._terminal: int | None = None
 
     def start(
         self,
         *,
         terminal: bool = False,
+        piped: bool = False,
         stdout: int | None = None,
         ignore: tuple[signal.Signals, ...] = (),
         powerless: bool = False,
     ) -> Running:
         """Start it as the leader of a process group.
 
-        ``terminal``: on a terminal of its own. ``ignore``: with these signals ignored.
-        ``powerless``: if as root, then with the permissions of files that others have.
+        ``terminal``: on a terminal of its own. ``piped``: with its output in pipes. Either way
+        ``await_text`` can be asked. ``ignore``: with these signals ignored. ``powerless``: if as
+        root, then with the permissions of files that others have.
         """
         ours, theirs = pty.openpty() if terminal else (None, None)
         self._terminal = ours
+        pipes = {name: os.pipe() for name in ("out", "err") if piped}
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
                 self._command,
                 cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL if theirs is None else theirs,
-                stdout=(out if stdout is None else stdout) if theirs is None else theirs,
-                stderr=err if theirs is None else theirs,
+                stdout=_first(theirs, pipes.get("out", (0, None))[1], stdout, out),
+                stderr=_first(theirs, pipes.get("err", (0, None))[1], err),
                 start_new_session=True,
                 preexec_fn=_as_a_shell_would(terminal, ignore, powerless),  # noqa: PLW1509 -- no lock is taken in it
             )
         if ours is not None and theirs is not None:
             os.close(theirs)
-            self._reader = threading.Thread(target=_drain, args=(ours, self.folder / "out"))
-            self._reader.start()
+            self._readers["out"] = Reader(ours, self.folder / "out")
+        for name, (reading, writing) in pipes.items():
+            os.close(writing)
+            self._readers[name] = Reader(reading, self.folder / name)
         return self
+
+    def await_text(self, text: str, stream: str = "out") -> None:
+        """Wait until this stands in its output (``out``) or its errors (``err``)."""
+        __tracebackhide__ = True
+        if not self._readers[stream].saw(text.encode()):
+            pytest.fail(f"never came: {text!r}\n{self._so_far()}", pytrace=False)
+
+    def stop_reading(self) -> None:
+        """Close its output from our side, as ``head`` does when it has enough."""
+        for reader in self._readers.values():
+            reader.stop()
 
     # --- notes and gates ----------------------------------------------------------------------
 
@@ -216,8 +233,8 @@ class Running:
         __tracebackhide__ = True
         code = self.await_end()
         self.require_gone()
-        if self._reader is not None:
-            self._reader.join(BOUND)
+        for reader in self._readers.values():
+            reader.join(BOUND)
         notes = self._read("notes.txt").splitlines()
         return Ended(code, plain(self._read("out")), self._read("err"), notes)
 
@@ -235,9 +252,10 @@ class Running:
                 process.kill()
         if hasattr(self, "process"):
             self.process.wait(BOUND)
-        for descriptor in (self._told_file, *self._gates.values(), self._terminal):
-            if descriptor is not None:
-                os.close(descriptor)
+        for reader in self._readers.values():
+            reader.stop()
+        for descriptor in (self._told_file, *self._gates.values()):
+            os.close(descriptor)
 
     def _read(self, name: str) -> str:
         file = self.folder / name
@@ -271,11 +289,52 @@ def _as_a_shell_would(
     return prepare
 
 
-def _drain(terminal: int, path: Path) -> None:
-    with path.open("wb") as file, contextlib.suppress(OSError):  # EIO: the other side is closed
-        while data := os.read(terminal, 1 << 16):
-            file.write(data.replace(b"\r\n", b"\n"))
-            file.flush()
+def _first(*given: Any) -> Any:
+    return next(it for it in given if it is not None)
+
+
+class Reader:
+    """Reads what comes from a pipe or a terminal, and writes it to a file, on a thread."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._stopping, self._stop = os.pipe()
+        self._text = b""
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._path.open("wb") as file, contextlib.suppress(OSError):  # EIO of a terminal
+            while data := self._next():
+                data = data.replace(b"\r\n", b"\n")
+                file.write(data)
+                file.flush()
+                with self._news:
+                    self._text += data
+                    self._news.notify_all()
+        os.close(self._descriptor)
+
+    def _next(self) -> bytes:
+        ready, _, _ = select.select([self._descriptor, self._stopping], [], [])
+        return b"" if self._stopping in ready else os.read(self._descriptor, 1 << 16)
+
+    def saw(self, text: bytes) -> bool:
+        """Whether this text comes, waiting for it."""
+        with self._news:
+            return self._news.wait_for(lambda: text in self._text, BOUND)
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def stop(self) -> None:
+        """Read no more, and close it."""
+        if self._stop >= 0:
+            os.close(self._stop)  # the other end becomes readable
+            self._stop = -1
+            self._thread.join()
+            os.close(self._stopping)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,12 +20,15 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueWriter
+
+if TYPE_CHECKING:
+    from pytest_braid.control.live import Live
 from pytest_braid.wire.values import pack
 
 _TAIL = 4000
 """Characters of a dead process's output that a report shows: the last ones."""
 
-_DESCRIPTORS = 16
+_DESCRIPTORS = 20
 """Descriptors that a worker costs the controller, and its successor while both are known."""
 
 _DUMP = 1 << 20
@@ -38,8 +41,9 @@ _PRINTED = 20000
 class Zygote:
     """The process that collects and forks. It is this process's only child."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, live: Live) -> None:
         self.pid = child.pid
+        self.live = live
         self.channel: Channel[m.FromZygote] = Channel(child.socket, m.FromZygote)
         self._wait = child.wait
         self._files = child.files
@@ -50,7 +54,8 @@ class Zygote:
 
     def launch(self, number: int, slot: int, node: Any) -> Worker:
         """Have a worker made."""
-        worker = Worker(number, slot, node)
+        worker = Worker(number, slot, node, is_live=self.live.is_on)
+        self.live.listen_to(worker)
         worker.start(self, self.packed(number, node), self._tally.fileno())
         return worker
 
@@ -95,8 +100,14 @@ class Zygote:
 
     def last_messages(self) -> Iterator[m.FromZygote | m.FromWorker]:
         """What it says until its end, or until nobody listens any more."""
-        while (said := self.channel.receive()) is not None:
+        while (said := self._receive()) is not None:
             yield said
+
+    def _receive(self) -> m.FromZygote | None:
+        """Meanwhile its last workers may print what they have left."""
+        if not self.channel.arrived():
+            self.live.wait_for(self.channel.fileno())
+        return self.channel.receive()
 
     def wait(self) -> int:
         """Reap it, waiting for its end."""
@@ -117,6 +128,7 @@ class Zygote:
         return "\n".join(filter(None, (_tail(file, _PRINTED) for file in self._files)))
 
     def close(self) -> None:
+        self.live.close()
         self.channel.close()
         self._place.close()
         for file in (*self._files, self._tally):
@@ -159,7 +171,7 @@ class Worker:
     controller's numbers are others, and here is where the one is made of the other.
     """
 
-    def __init__(self, number: int, slot: int, node: Any) -> None:
+    def __init__(self, number: int, slot: int, node: Any, *, is_live: bool = False) -> None:
         self.number = number
         self.slot = slot
         self.node = node
@@ -176,6 +188,12 @@ class Worker:
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
         self._out, self._err, self._fault, self._shared = nameless_files(4)
         self._claim = Claim(self._shared.fileno())
+        self.mark = os.urandom(16) if is_live else b""
+        """What it puts into its live output (``worker.live``)."""
+        pipes = [os.pipe() for _ in range(2)] if is_live else []
+        self.printed = [reading for reading, _ in pipes]
+        """Where its live output is read: of stdout, of stderr. Whoever reads closes them."""
+        self._printing = [writing for _, writing in pipes]
         self.queued = 0
         """Tests given to it that it has not begun."""
         self.last_test: int | None = None
@@ -197,9 +215,12 @@ class Worker:
 
     def start(self, zygote: Zygote, packed: bytes, tally: int) -> None:
         files = (self._theirs, self._out, self._err, self._fault, self._shared)
-        kit = WorkerKit(*(self.queue.reading_end, *(file.fileno() for file in files), tally))
-        zygote.send(m.Fork(self.number, self.slot, packed), tuple(kit))
+        kept = (self.queue.reading_end, *(file.fileno() for file in files), tally)
+        order = m.Fork(self.number, self.slot, packed, self.mark)
+        zygote.send(order, WorkerKit(*kept, *self._printing).descriptors())
         self._theirs.close()
+        for descriptor in self._printing:
+            os.close(descriptor)
 
     def hold(self) -> None:
         """Keep back what is assigned, until it is known which tests it has (:meth:`settle`)."""

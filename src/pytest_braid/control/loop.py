@@ -66,7 +66,8 @@ class Loop:
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
-        self._poll = select.poll()
+        self._live = zygote.live
+        self._poll = self._live.poll
         self._stopping = False
         self._is_mute = False
         self.interrupts = Interrupts()
@@ -111,7 +112,11 @@ class Loop:
 
     def _turn(self) -> None:
         at = time.monotonic()
-        ready = {descriptor for descriptor, _ in self._poll.poll(self._watch.wait(at))}
+        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        ready = {descriptor for descriptor, _ in self._poll.poll(min(waits, default=None))}
+        is_printing = self._live.read(ready)
+        if is_printing:  # what has been said before it was printed is there by now
+            ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
         talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
         for worker in talking:
             self._hear(worker)
@@ -121,8 +126,9 @@ class Loop:
             self.interrupts.clear()
             self._forward_interrupt()
         self._watch.look(at, talking)
+        self._live.show()
         queued = [worker.queued for worker in self._workers.values()]
-        if queued and min(queued) >= _ENOUGH:
+        if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
@@ -161,6 +167,7 @@ class Loop:
     def _died(self, worker: Worker, status: int) -> None:
         """The process is gone; what it had said is still in its channel, its goodbye perhaps."""
         self._hear_out(worker)
+        self._live.ended(worker)
         if worker.number in self._workers:
             self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
@@ -228,15 +235,20 @@ class Loop:
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
             case m.PlainReport():
+                is_shown = said.when == "call" or said.outcome != "passed"
+                self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
             case m.Begun():
                 worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
                 worker.queued -= 1
                 self._watch.begun(worker, self._tests[said.test % len(self._tests)], said.at)
+                self._live.pass_mark(worker)
+                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
                 self._replay.begun(said.test)
                 self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
             case m.Done():
                 self._watch.over(worker)
+                self._live.runs(worker, "")
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
@@ -244,6 +256,7 @@ class Loop:
             case m.Asking():
                 self._asked(worker, said.at)
             case m.Report():
+                self._live.pass_mark(worker)
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
@@ -364,6 +377,7 @@ class Loop:
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
+        self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
         if worker.duty is not Duty.FINISHING:

@@ -25,6 +25,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
+from pytest_braid.seam.live import share_log_file
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
@@ -119,6 +120,7 @@ class Controller:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False  # results of several files come in between each other
+        share_log_file(config)
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
@@ -336,7 +338,7 @@ class Controller:
         if status:
             self._internal_error(failed_at_its_end(status, printed))
         self._is_ending = self._is_ended = self._is_heard_out = False
-        spawner = make_spawner(self._config, redirect=not self._settings.live)
+        spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
 
@@ -351,6 +353,8 @@ class Controller:
         from pytest_braid.control.watch import Limits
 
         assert self._scheduler is not None
+        if not isinstance(self._zygote, Spawner):
+            self._zygote.live.expect(self._scheduler.slots)
         return Loop(
             session,
             zygote=self._zygote,

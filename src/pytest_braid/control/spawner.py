@@ -4,7 +4,6 @@ collects for itself, and what the first of them collects is the collection of th
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from pytest_braid.control.child import Child, start_spawner
 from pytest_braid.control.fleet import Death, Worker, Zygote
+from pytest_braid.control.live import Live
 from pytest_braid.seam import interpreter, output
 from pytest_braid.seam.identity import variables
 from pytest_braid.wire import messages as m
@@ -21,17 +21,19 @@ from pytest_braid.wire.queue import FINISH
 from pytest_braid.wire.values import pack
 
 
-def make_spawner(config: pytest.Config, *, redirect: bool) -> Spawner:
+def make_spawner(config: pytest.Config, live: Live, *, redirect: bool) -> Spawner:
     flags = interpreter.flags()
-    return Spawner(start_spawner(flags, redirect=redirect), config, flags)
+    return Spawner(start_spawner(flags, redirect=redirect), live, config, flags)
 
 
 class Spawner(Zygote):
     """The process that spawns. It takes a zygote's orders, and collects nothing. ``flags`` are the
     interpreter's."""
 
-    def __init__(self, child: Child, config: pytest.Config, flags: Sequence[str]) -> None:
-        super().__init__(child)
+    def __init__(
+        self, child: Child, live: Live, config: pytest.Config, flags: Sequence[str]
+    ) -> None:
+        super().__init__(child, live)
         self._config = config
         self._flags = tuple(flags)
         self._basetemp = ""
@@ -86,7 +88,7 @@ class Spawner(Zygote):
         while (said := channel.waiting_one()) is None:
             if self._ended is not None:
                 return None
-            ready, _, _ = select.select([channel.fileno(), self.channel.fileno()], [], [])
+            ready = self.live.wait_for(channel.fileno(), self.channel.fileno())
             if self.channel.fileno() in ready:
                 self._note_end()
             if channel.fileno() in ready:
@@ -117,19 +119,16 @@ class Spawner(Zygote):
     def last_messages(self) -> Iterator[m.FromZygote | m.FromWorker]:
         """And what those workers say that have not got a test."""
         speakers = {worker.channel.fileno(): worker for worker in self._early.values()}
-        poll = select.poll()
-        for descriptor in (self.channel.fileno(), *speakers):
-            poll.register(descriptor, select.POLLIN)
         alive = True
         while alive:
-            for descriptor, _ in poll.poll():
+            for descriptor in self.live.wait_for(self.channel.fileno(), *speakers):
                 if descriptor == self.channel.fileno():
                     alive = self.channel.read()
                     yield from self.channel.waiting()
                     continue
                 channel = speakers[descriptor].channel
                 if not channel.read():
-                    poll.unregister(descriptor)
+                    del speakers[descriptor]
                 yield from channel.waiting()
 
     def close(self) -> None:

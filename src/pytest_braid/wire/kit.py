@@ -1,4 +1,5 @@
-"""The descriptors of one worker. What must outlive a worker's death belongs to the controller:
+"""The descriptors of one worker. What must outlive a worker's death belongs to the controller; the
+last two are there only where output is shown live:
 
 ====== ============================== ======================================
 queue  pipe                           the tests it is to run
@@ -9,6 +10,8 @@ fault  file                           faulthandler's dump
 claim  file of five bytes, mapped     the test it runs, readable after SIGKILL, and whether it may
                                       begin another
 tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
+stdout pipe                           what it prints outside of captures
+stderr pipe                           likewise
 ====== ============================== ======================================
 """
 
@@ -31,6 +34,20 @@ class WorkerKit(NamedTuple):
     fault: int
     claim: int
     tally: int
+    stdout: int | None = None
+    stderr: int | None = None
+
+    @classmethod
+    def size(cls, *, is_live: bool) -> int:
+        """How many descriptors are sent."""
+        return len(cls._fields) if is_live else len(cls._fields) - 2
+
+    def descriptors(self) -> tuple[int, ...]:
+        return tuple(number for number in self if number is not None)
+
+    def live(self) -> tuple[int, ...]:
+        """Those of live output, if there are any."""
+        return self.descriptors()[self.size(is_live=False) :]
 
 
 class ZygoteKit(NamedTuple):

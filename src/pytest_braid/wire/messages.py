@@ -40,11 +40,13 @@ class Fork(Message, frozen=True, gc=False, tag=True, array_like=True):
     """Make worker number ``worker``. Its descriptors travel with this message (``WorkerKit``).
 
     ``packed`` is its ``workerinput`` where it is forked, a :class:`Launch` where it is spawned.
+    ``mark`` is what it puts into its live output (``worker.live``); empty if it has none.
     """
 
     worker: int
     slot: int
     packed: bytes
+    mark: bytes = b""
 
 
 class Signal(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -70,8 +72,8 @@ class Launch(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``hash_seed`` is common to all workers, so that they hash alike as forked ones do, and sets have
     one order in all of them. ``basetemp`` is that of the run; ``markup`` says whether texts are
     rendered with colours. ``is_reference``: what it collects is the run's collection; otherwise it
-    is only compared. ``number``, ``parent`` (a process id) and ``kit`` (``WorkerKit``) are filled
-    in by who starts it.
+    is only compared. Who starts it fills in ``number``, ``mark`` (as in ``Fork``), ``parent`` (a
+    process id) and ``kit`` (``WorkerKit``).
     """
 
     flags: tuple[str, ...]
@@ -85,6 +87,7 @@ class Launch(msgspec.Struct, frozen=True, gc=False, array_like=True):
     markup: bool
     is_reference: bool
     number: int = 0
+    mark: bytes = b""
     parent: int = 0
     kit: tuple[int, ...] = ()
 

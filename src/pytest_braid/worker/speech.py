@@ -184,9 +184,11 @@ class Reporter(Spokesman):
         config: pytest.Config,
         identity: dict[str, Any],
         mend_capture: Callable[[], None],
+        mark_output: Callable[[], None],
     ) -> None:
         super().__init__(speech)
         self._mend_capture = mend_capture
+        self._mark_output = mark_output
         self._config = config
         self._identity = identity
         self._plain_keys = plain_keys(config)
@@ -200,6 +202,7 @@ class Reporter(Spokesman):
 
     def begin(self, test: int) -> None:
         self.test = self._last = test
+        self._mark_output()
         self.speech.say(m.Begun(test, self.clock()))
 
     def done(self) -> None:
@@ -240,6 +243,7 @@ class Reporter(Spokesman):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = self._last if self.test is None else self.test  # reported when no test runs
+        self._mark_output()
         if self._notes is not None:
             self.tell_notes(is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.seam import output
+from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueReader
 from pytest_braid.worker.limit import Limit, Tally
+from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
 
@@ -21,6 +22,7 @@ from pytest_braid.worker.speech import Reporter, Speech
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
     """Look like one of xdist's, before any plugin configures itself."""
     config.workeroutput = workeroutput  # type: ignore[attr-defined]
+    live.open_log_file_behind(config)
     config.option.basetemp = None  # it is for the controller to empty it; ours is a part of it
     forget_distribution(config.option)
 
@@ -38,6 +40,8 @@ def become_worker(
     kit: WorkerKit,
     speech: Speech,
     farewell: Farewell,
+    *,
+    mark: bytes,
     cleanups: Callable[[], None],
 ) -> MainStrand:
     """Give a collected session a worker's descriptors and voice; its ``workerinput`` is there."""
@@ -50,6 +54,7 @@ def become_worker(
         config,
         {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
         output.capture_mender(config, kit.out, kit.err),
+        Marks(kit.live(), mark).put,
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import pytest
 
 from pytest_braid.model.limits import seconds_of
-from pytest_braid.seam import junit, output, reports
+from pytest_braid.seam import junit, live, output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Place
@@ -25,6 +25,8 @@ class Life(Protocol):
     config: pytest.Config
     speech: Speech
     markup: bool
+    live_log: int | None
+    """Where pytest's live log goes, if it is not to be lost."""
     pytest_session: pytest.Session | None
 
     def begin_session(self) -> None: ...
@@ -54,6 +56,11 @@ class Collecting(Spokesman):
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         output.quiet_terminal(config, self._life.markup)
+        live.share_log_file(config)
+        if self._life.markup:
+            live.colour_logs(config)
+        if self._life.live_log is not None:
+            live.log_to(config, self._life.live_log)
         junit.take_notes(config)
         cache = getattr(config, "cache", None)
         if cache is not None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
-from pytest_braid.seam import interpreter, output
+from pytest_braid.seam import interpreter, live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import Questions, WorkerInput, variables
 from pytest_braid.wire import messages as m
@@ -53,8 +53,9 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
     markup = output.terminal_markup(config)
+    live_log = os.dup(1) if live.logs_live(config) else None
     _redirect(config, kit)
-    life = Zygote(config, channel, markup, born)
+    life = Zygote(config, channel, markup, live_log, born)
     session_seam.end_with(config, life.end)
     config.pluginmanager.register(Collecting(life, kit.place), "braid-collecting")
     config.pluginmanager.register(Interruptible())
@@ -68,13 +69,20 @@ def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
     output.give_capture_files(config, kit.out, kit.err)
     if kit.log is not None:
         output.send_output_to(config, kit.log)
+    else:
+        live.print_lines()
 
 
 class Zygote:
     """``Life`` (``zygote.collecting``) of the process that forks."""
 
     def __init__(
-        self, config: pytest.Config, channel: Channel[m.ToZygote], markup: bool, born: Born
+        self,
+        config: pytest.Config,
+        channel: Channel[m.ToZygote],
+        markup: bool,
+        live_log: int | None,
+        born: Born,
     ) -> None:
         self.config = config
         self.channel = channel
@@ -86,6 +94,7 @@ class Zygote:
         self._outer = sys.exc_info()[1]  # of whoever called pytest
         self._basetemp: Path | None = None
         self.markup = markup
+        self.live_log = live_log
         self._be_worker(born.workerinput)
 
     def _be_worker(self, workerinput: dict[str, Any]) -> None:
@@ -183,6 +192,9 @@ class Zygote:
         workerinput.update(unpack(birth.packed))
         os.environ.update(variables(workerinput))
         output.give_capture_files(self.config, birth.kit.out, birth.kit.err)
+        live.print_to(self.config, birth.kit.live())
+        if birth.kit.stdout is not None:
+            live.log_to(self.config, birth.kit.stdout)
         give_basetemp(self.config, self._basetemp, workerinput, birth.number)
         speech = Speech(birth.channel)
 
@@ -191,4 +203,6 @@ class Zygote:
             interpreter.end_process(code)
 
         cleanups = session_seam.fresh_cleanups(self.config)
-        return become_worker(session, birth.kit, speech, farewell, cleanups)
+        return become_worker(
+            session, birth.kit, speech, farewell, mark=birth.mark, cleanups=cleanups
+        )

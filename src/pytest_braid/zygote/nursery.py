@@ -27,6 +27,7 @@ class Birth(NamedTuple):
     kit: WorkerKit
     channel: Channel[m.ToZygote]
     packed: bytes
+    mark: bytes
 
 
 class Nursery(ABC):
@@ -90,13 +91,14 @@ class Nursery(ABC):
             self._kill_all()
 
     def _raise_worker(self, order: m.Fork) -> Birth | None:
-        kit = WorkerKit(*self._channel.take_descriptors(len(WorkerKit._fields)))
+        size = WorkerKit.size(is_live=bool(order.mark))
+        kit = WorkerKit(*self._channel.take_descriptors(size))
         child = self.bear(order, kit)
         if isinstance(child, Birth):
             return child
         with contextlib.suppress(OSError):  # a forked child does so too: whoever is first
             os.setpgid(child, child)
-        for descriptor in kit:
+        for descriptor in kit.descriptors():
             os.close(descriptor)
         self._watch(order.worker, child)
         return None
@@ -163,6 +165,6 @@ class ForkingNursery(Nursery):
         self._channel.close()
         for descriptor in self._watched:
             os.close(descriptor)
-        kit = WorkerKit(*map(interpreter.out_of_reach, kit))
-        speech = socket.socket(fileno=kit.speech)
-        return Birth(order.worker, order.slot, kit, Channel(speech, m.ToZygote), order.packed)
+        kit = WorkerKit(*map(interpreter.out_of_reach, kit.descriptors()))
+        channel: Channel[m.ToZygote] = Channel(socket.socket(fileno=kit.speech), m.ToZygote)
+        return Birth(order.worker, order.slot, kit, channel, order.packed, order.mark)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from pytest_braid.seam import interpreter, output
+from pytest_braid.seam import interpreter, live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
@@ -48,6 +48,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     workerinput: dict[str, Any] = unpack(launch.workerinput)
     early_config.workerinput = workerinput  # type: ignore[attr-defined]
     output.give_capture_files(early_config, kit.out, kit.err)
+    live.print_to(early_config, kit.live())
     option = early_config.known_args_namespace
     forget_distribution(option)
     option.cov_append = True  # or pytest-cov begins by erasing what other workers have measured
@@ -79,6 +80,7 @@ class Spawned:
     def __init__(self, config: pytest.Config, launch: m.Launch, kit: WorkerKit) -> None:
         self.config = config
         self.markup = launch.markup
+        self.live_log = kit.stdout
         self.pytest_session: pytest.Session | None = None
         self._launch = launch
         self._kit = kit
@@ -97,7 +99,14 @@ class Spawned:
     def begin_tests(self, session: pytest.Session) -> MainStrand:
         if self._launch.is_reference:
             self.speech.say(m.Waiting((), (), {}))
-        return become_worker(session, self._kit, self.speech, self._farewell, lambda: None)
+        return become_worker(
+            session,
+            self._kit,
+            self.speech,
+            self._farewell,
+            mark=self._launch.mark,
+            cleanups=lambda: None,
+        )
 
     def _farewell(self, goodbye: m.Goodbye, code: int) -> NoReturn:
         """Behind the end of the session comes what it has configured."""

@@ -54,7 +54,13 @@ class SpawningNursery(Nursery):
 
     def bear(self, order: m.Fork, kit: WorkerKit) -> Birth | int:
         launch = msgspec.msgpack.decode(order.packed, type=m.Launch)
-        launch = replace(launch, number=order.worker, parent=os.getpid(), kit=kit)
+        launch = replace(
+            launch,
+            number=order.worker,
+            mark=order.mark,
+            parent=os.getpid(),
+            kit=kit.descriptors(),
+        )
         with tempfile.TemporaryFile() as told:
             told.write(json.dumps(unpack(launch.start)).encode() + b"\n")
             told.write(msgspec.msgpack.encode(launch))
@@ -62,7 +68,7 @@ class SpawningNursery(Nursery):
             process = subprocess.Popen(  # noqa: S603 -- this interpreter
                 [sys.executable, *launch.flags, "-c", _WORKER],
                 stdin=told,
-                pass_fds=kit,
+                pass_fds=kit.descriptors(),
                 cwd=launch.folder,
                 env={"PYTHONHASHSEED": launch.hash_seed, **unpack(launch.environment)},
                 process_group=0,
