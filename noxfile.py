@@ -5,6 +5,7 @@
     nox -- -k architecture                what follows -- goes to pytest
 
 The make targets run in the editable install; a file that is missing from the wheel shows up here.
+Without arguments the suite runs under the plugin itself; `make test` runs it serially.
 """
 
 from __future__ import annotations
@@ -28,4 +29,4 @@ def tests(session: nox.Session, pytest: str) -> None:
     else:
         session.install("--upgrade", "pytest")
     session.install("--no-deps", "--no-build-isolation", ".")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ("-n", "auto")))

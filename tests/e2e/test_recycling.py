@@ -524,7 +524,11 @@ def test_ctrl_c_at_any_moment_tears_down_and_runs_nothing_twice(stage: Stage) ->
     stage.write(
         conftest="""
         @pytest.fixture(scope="session", autouse=True)
-        def of_session(): note("up"); yield; note("down")
+        def of_session():
+            try:
+                note("up")
+                yield
+            finally: note("down")
         """,
         test_a="""
         @pytest.mark.parametrize("n", range(400))
@@ -540,7 +544,7 @@ def test_ctrl_c_at_any_moment_tears_down_and_runs_nothing_twice(stage: Stage) ->
         assert ended.exit == pytest.ExitCode.INTERRUPTED
         assert set(ended.ran.values()) == {1}
         found = noted(ended, ["up", "down"])
-        assert found["up"] == found["down"]
+        assert found["up"] <= found["down"]  # it may have met the fixture before the note
         assert len(ended.ran) < 400
 
 
