@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_braid.model.limits import Limit, seconds_of
+
 _LOOKS_ONLY = (
     "collectonly",
     "showfixtures",
@@ -50,6 +52,8 @@ class Settings(NamedTuple):
     start_method: str
     note: str | None = None
     """Why the number of workers is not what one might expect, for the header."""
+    limit: Limit | None = None
+    """How long each test may take that has no limit of its own."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -67,7 +71,11 @@ def settings_of(config: pytest.Config) -> Settings | None:
         return None
     note = None
     if option.numprocesses is None and not option.tx:
-        note = "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+        note = (
+            "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+            if option.forked
+            else "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
+        )
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
     if option.distload or option.dist == "no":
@@ -87,7 +95,34 @@ def settings_of(config: pytest.Config) -> Settings | None:
         live=option.capture in ("no", "tee-sys"),
         start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
+        limit=limit_of(config),
     )
+
+
+_TIMEOUT_VARIABLE = "PYTEST_XDIST_WORKER_TIMEOUT"
+
+
+def limit_of(config: pytest.Config) -> Limit | None:
+    """How long a test may take: ``--test-timeout``, the environment's variable, the ini key.
+
+    Raises:
+        pytest.UsageError: the one that counts is not a number of seconds.
+    """
+    if config.option.testtimeout is not None:
+        return Limit(config.option.testtimeout, "--test-timeout")
+    for text, source in (
+        (os.environ.get(_TIMEOUT_VARIABLE), f"the environment variable {_TIMEOUT_VARIABLE}"),
+        (config.getini("test_timeout"), "the ini option test_timeout"),
+    ):
+        if text:
+            seconds = seconds_of(text)
+            if not seconds:
+                raise pytest.UsageError(
+                    f"{source}: {text!r} is not a number of seconds above 0; leave it empty for no "
+                    "limit"
+                )
+            return Limit(seconds, source)
+    return None
 
 
 def _is_looked_at(option: object) -> bool:
@@ -121,7 +156,7 @@ def _workers(config: pytest.Config) -> int:
             )
         return 0
     if asked is None:
-        return 1  # --forked alone
+        return 1  # --forked or --test-timeout alone
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)

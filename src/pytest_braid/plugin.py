@@ -38,6 +38,18 @@ def workers_value(text: str) -> int | Literal["auto", "logical"]:
     )
 
 
+def seconds_value(text: str) -> float:
+    """A number of seconds, zero excluded."""
+    import argparse
+
+    from pytest_braid.model.limits import seconds_of
+
+    seconds = seconds_of(text)
+    if seconds:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+
+
 def count_value(text: str) -> int:
     """A whole number, zero included."""
     import argparse
@@ -105,6 +117,11 @@ MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no"
 
 _FORKED_MARK = "forked: run this test in a process of its own (pytest-braid: with -n or --forked)."
 
+_TIMEOUT_MARK = (
+    "timeout(seconds): fail this test if it takes longer, setup and teardown included; 0: no limit "
+    "(pytest-braid: with -n or --test-timeout)."
+)
+
 FORKED = Option(
     ("--forked",),
     "Every test in a process of its own, forked from the one that has collected the tests; without "
@@ -138,6 +155,14 @@ OPTIONS = (
         {"dest": "maxtestsperworker", "metavar": "N", "type": positive_value},
     ),
     FORKED,
+    Option(
+        ("--test-timeout",),
+        "A test that takes longer than this fails, with the stacks of all threads, and its worker "
+        "is replaced; setup and teardown count. Without -n one worker is used. The mark "
+        "'timeout(seconds)' says it of one test. Default: the environment variable "
+        "PYTEST_XDIST_WORKER_TIMEOUT, then the ini option test_timeout; without either, no limit.",
+        {"dest": "testtimeout", "metavar": "SECONDS", "type": seconds_value},
+    ),
     Option(
         ("--dist",),
         "How tests are spread over the workers. 'load': in the order of collection, in slices that "
@@ -238,6 +263,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
     for option in REFUSED:
         group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
+    parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
 
 
 @pytest.hookimpl
@@ -305,9 +331,11 @@ def _is_ours(config: pytest.Config) -> bool:
 
 
 def _asks_for_workers(option: Any) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--forked``, or ``--tx`` together with ``--dist`` or
-    ``-d``."""
+    """Whether ``-n`` is given, 0 included, ``--forked``, ``--test-timeout``, or ``--tx`` together
+    with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
+        return True
+    if option.testtimeout is not None:
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
@@ -325,6 +353,21 @@ def pytest_configure(config: pytest.Config) -> None:
             "markers",
             "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
         )
+        if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
+            config.addinivalue_line("markers", _TIMEOUT_MARK)
+
+
+@pytest.hookimpl
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say of a limit that nobody is there to enforce it."""
+    if not _is_ours(config) or config.pluginmanager.hasplugin("dsession"):
+        return None
+    if config.option.testtimeout is None and not config.getini("test_timeout"):
+        return None
+    return (
+        "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
+        "(-n 1 makes one)"
+    )
 
 
 class AsXdist:

@@ -431,15 +431,19 @@ def test_every_test_has_an_interpreter_of_its_own(stage: Stage, more: str) -> No
 
 
 @pytest.mark.skipif(find_spec("pytest_cov") is None, reason="pytest-cov is missing")
-def test_coverage_is_that_of_a_serial_run(suite: Suite) -> None:
+@pytest.mark.parametrize("way", [(), ("--forked",), ("--max-tests-per-worker=1", "-d")])
+def test_coverage_is_that_of_a_serial_run(suite: Suite, way: tuple[str, ...]) -> None:
+    """A worker that takes itself for a controller would erase what others have measured."""
     suite.plugins = ("pytest_cov",)
     suite.ini("pythonpath = .")
     suite.write(
         measured="""
         def even(n):
-            if n % 2:
-                return "odd"
-            return "even"
+            if n == 0:
+                return "none"
+            if n == 1:
+                return "one"
+            return "many"
         def no(): 1
         """,
         test_a="""
@@ -450,7 +454,7 @@ def test_coverage_is_that_of_a_serial_run(suite: Suite) -> None:
     )
     found = []
     for run in (suite.serial, suite.braid):
-        more = (SPAWN,) if run == suite.braid else ()
+        more = (SPAWN, *way) if run == suite.braid else ()
         assert run("--cov=measured", "--cov-branch", "--cov-report=json", *more).exit == 0
         found.append(json.loads((suite.path / "coverage.json").read_text())["files"])
     assert found[0] == found[1]

@@ -235,6 +235,15 @@ class TestCrashes:
         assert feed(scheduler, finished(1, 3)) == [Finish(1)]
         assert scheduler.unfinished == [1, 2, 4, 5]
 
+    def test_a_test_that_took_too_long_is_no_restart(self) -> None:
+        scheduler = scheduler_for(tests=3, workers=1, max_restarts=0)
+        scheduler.start(0.0)
+        feed(scheduler, ready(0), started(0, 0))
+        killed = WorkerDied(at=0.0, worker=0, running=0, is_crash=False)
+        assert feed(scheduler, killed)[0] == StartWorker(1)
+        feed(scheduler, ready(1), started(1, 1))
+        assert feed(scheduler, died(1, running=1)) == [GiveUp(0)]
+
     def test_restarts_are_counted(self) -> None:
         scheduler = scheduler_for(tests=6, workers=1, max_restarts=2)
         scheduler.start(0.0)

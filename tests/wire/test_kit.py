@@ -46,6 +46,19 @@ def test_a_second_look_does_not_empty_a_claim() -> None:
         two.close()
 
 
+def test_the_worker_sees_that_it_may_begin_nothing_more() -> None:
+    with tempfile.TemporaryFile() as file:
+        ours, workers = Claim(file.fileno()), Claim(file.fileno())
+        workers.set(2**31 - 2)
+        assert not workers.is_forbidden()
+        ours.forbid()
+        assert workers.is_forbidden()
+        workers.set(7)
+        assert (ours.get(), workers.is_forbidden()) == (7, True)
+        ours.close()
+        workers.close()
+
+
 def test_a_place_outlives_its_process() -> None:
     place = Place()
     assert place.get() == ""

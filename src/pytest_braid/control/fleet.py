@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from pytest_braid.control.child import Child, nameless_files
+from pytest_braid.control.stacks import main_thread_first, own_frames
+from pytest_braid.model.limits import Limit
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, WorkerKit, new_mark
@@ -29,9 +31,11 @@ _TAIL = 4000
 _DESCRIPTORS = 20
 """Descriptors that a worker costs the controller, and its successor while both are known."""
 
-_HEAD = 20000
-"""Characters of faulthandler's dump that a report shows: the first ones, where the error is named
-and the innermost frames stand."""
+_DUMP = 1 << 20
+"""Bytes of faulthandler's dumps that are read; one is of a hundred threads at most."""
+
+_PRINTED = 20000
+"""Characters of the zygote's output that an error shows: the last ones."""
 
 
 class Zygote:
@@ -121,7 +125,7 @@ class Zygote:
 
     def printed(self) -> str:
         """What it printed last, captured or not, and faulthandler's dump."""
-        return "\n".join(filter(None, (_tail(file, _HEAD) for file in self._files)))
+        return "\n".join(filter(None, (_tail(file, _PRINTED) for file in self._files)))
 
     def close(self) -> None:
         self.live.close()
@@ -147,6 +151,16 @@ class Duty(Enum):
     FINISHING = "end the session of its slot"
     RETIRING = "end, and leave the session to a successor"
     RETIRED = "it has done so, and its process ends"
+
+
+class Overrun(NamedTuple):
+    """What is remembered of a worker whose time was up, from the moment when its end began."""
+
+    limit: Limit
+    printed: list[tuple[str, str]]
+    """Report sections: what its running phase had printed."""
+    dumped: int
+    """The size of its faulthandler file before it was asked for its stacks."""
 
 
 class Worker:
@@ -190,6 +204,10 @@ class Worker:
         self.duty = Duty.TESTS
         self.is_ready = False
         """Whether it has said that it will take tests."""
+        self.limit: Limit | None = None
+        """Of what it does now."""
+        self.overrun: Overrun | None = None
+        """Set once its time is up. What it says from then on is nobody's business any more."""
 
     @property
     def name(self) -> str:
@@ -265,14 +283,37 @@ class Worker:
         """The node id of what it began to collect last, if it collects for itself."""
         return self._claim.place.get()
 
-    def last_words(self) -> list[tuple[str, str]]:
-        """Report sections: what its running phase had printed, and faulthandler's dump."""
+    def _printed(self) -> list[tuple[str, str]]:
         sections = [
             ("Captured stdout", _tail(self._out, _TAIL)),
             ("Captured stderr", _tail(self._err, _TAIL)),
-            ("Fatal error (faulthandler)", own_frames(_head(self._fault, _HEAD))),
         ]
         return [(title, text) for title, text in sections if text]
+
+    def last_words(self) -> list[tuple[str, str]]:
+        """Report sections: what its running phase had printed, and faulthandler's dump."""
+        if self.overrun is not None:
+            printed, dump = self.overrun.printed, ("Stacks of all threads", self.stacks())
+        else:
+            printed = self._printed()
+            dump = ("Fatal error (faulthandler)", own_frames(self._dump(0)))
+        return [*printed, dump] if dump[1] else printed
+
+    def condemn(self) -> None:
+        """Its time is up: from here on it is about to die, and begins no other test."""
+        assert self.limit is not None
+        dumped = os.fstat(self._fault.fileno()).st_size
+        self.overrun = Overrun(self.limit, self._printed(), dumped)
+        self._claim.forbid()
+
+    def stacks(self) -> str:
+        """What it has dumped since its time was up, the thread first that runs the tests; empty if
+        it could not."""
+        assert self.overrun is not None
+        return own_frames(main_thread_first(self._dump(self.overrun.dumped)))
+
+    def _dump(self, start: int) -> str:
+        return os.pread(self._fault.fileno(), _DUMP, start).decode(errors="replace")
 
     def close(self) -> None:
         self.channel.close()
@@ -280,25 +321,6 @@ class Worker:
         self._claim.close()
         for file in (self._out, self._err, self._fault, self._shared):
             file.close()
-
-
-def own_frames(dump: str) -> str:
-    """Faulthandler's dump without the frames of pytest that have called the test: innermost frames
-    come first, and from pytest's call of the test on they are the same in every dump."""
-    lines: list[str] = []
-    is_outside = False
-    for line in dump.splitlines():
-        is_frame = line.startswith("  File ")
-        if is_frame and "/_pytest/python.py" in line and not is_outside:
-            lines.append("  ... (called by pytest)")
-        is_outside = is_frame and (is_outside or "/_pytest/python.py" in line)
-        if not is_outside:
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _head(file: IO[bytes], length: int) -> str:
-    return os.pread(file.fileno(), length, 0).decode(errors="replace")
 
 
 def _tail(file: IO[bytes], length: int) -> str:

@@ -9,16 +9,16 @@ from pytest_braid.control.fleet import Duty, Worker
 from pytest_braid.control.replay import Replay
 
 _IDLE_DEATHS = {
-    Duty.TESTS: "crashed while it ran no test",
-    Duty.FINISHING: "crashed while it ended its session (fixtures of session scope, "
-    "pytest_sessionfinish)",
-    Duty.RETIRING: "crashed after its last test, while it made room for its successor (callbacks "
+    Duty.TESTS: "while it ran no test",
+    Duty.FINISHING: "while it ended its session (fixtures of session scope, pytest_sessionfinish)",
+    Duty.RETIRING: "after its last test, while it made room for its successor (callbacks "
     "of config.add_cleanup, hooks around pytest_runtestloop)",
+    Duty.RETIRED: "after its last test, while its process ended (callbacks of atexit)",
 }
 """What a worker did that died without a test."""
 
 
-_EARLY_DEATH = "crashed before it would take tests (imports, collection)"
+_EARLY_DEATH = "before it would take tests (imports, collection)"
 
 
 class Cut(NamedTuple):
@@ -58,8 +58,9 @@ class Ledger:
         return [test for test in range(self._tests) if test not in self._ended]
 
     def running(self, worker: Worker) -> int | None:
-        """The test that ran in a worker when it died."""
-        test = worker.claimed()  # or it had ended, and the worker died before the next began
+        """The test that ran in a worker when it died, or when its time was up."""
+        # What it claims may have ended, if it died before the next began.
+        test = worker.claimed() if worker.overrun is None else worker.last_test
         return None if test in self._ended else test
 
     def cut_short(self, worker: Worker) -> bool:
@@ -85,10 +86,24 @@ class Ledger:
         self._replay.done(running)
         self.count(running)
 
+    def report_timeout(self, worker: Worker, running: int, text: str) -> None:
+        """A worker was killed, for its test had run for too long."""
+        self._replay.timed_out(
+            worker.node,
+            running,
+            text,
+            worker.last_words(),
+            when="teardown" if worker.is_decided else "call",
+            duration=time.monotonic() - worker.since,
+        )
+        self._replay.done(running)
+        self.count(running)
+
     def _report_death(self, worker: Worker, why: str) -> None:
         """It ran no test when it died. What stood of its fixtures has not been torn down."""
+        did = "crashed" if worker.overrun is None else "ran out of time"
         doing = _IDLE_DEATHS[worker.duty] if worker.is_ready else _EARLY_DEATH
-        text = f"worker '{worker.name}' {doing}: {why}"
+        text = f"worker '{worker.name}' {did} {doing}: {why}"
         if worker.last_test is None:
             words = (f"--- {title} ---\n{words}" for title, words in worker.last_words())
             self.deaths.append("\n".join([text, *words]))

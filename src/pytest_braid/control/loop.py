@@ -19,6 +19,7 @@ from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
+from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.schedule.scheduler import Scheduler
@@ -52,6 +53,7 @@ class Loop:
         tests: Sequence[m.Test],
         copies: int,
         make_node: Callable[[int], Node],
+        limits: Limits,
         log: EventLog | None,
     ) -> None:
         self._session = session
@@ -60,6 +62,7 @@ class Loop:
         self._replay = replay
         self._tests = tests
         self._slots = Slots(session.config, make_node, tests)
+        self._watch = Watch(zygote, limits, session.config.rootpath)
         self._log = log
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
@@ -108,18 +111,23 @@ class Loop:
                 self._turn()
 
     def _turn(self) -> None:
-        ready = {descriptor for descriptor, _ in self._poll.poll(self._live.patience())}
+        at = time.monotonic()
+        waits = (self._watch.wait(at), self._live.patience())
+        wait = min((wait for wait in waits if wait is not None), default=None)
+        ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
             ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
-        for descriptor in ready & self._readable.keys():
-            self._hear(self._readable[descriptor])
+        talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
+        for worker in talking:
+            self._hear(worker)
         if self._zygote.channel.fileno() in ready:
             self._hear_zygote()
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
         self._live.show()
+        self._watch.look(at, talking)
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
@@ -163,7 +171,7 @@ class Loop:
         self._live.ended(worker)
         if worker.number in self._workers:
             self._forget(worker)
-            if worker.duty is Duty.RETIRED:
+            if worker.duty is Duty.RETIRED and worker.overrun is None:
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -175,24 +183,34 @@ class Loop:
         return bool(select.select([worker.channel.fileno()], [], [], 0)[0])
 
     def _forget(self, worker: Worker) -> None:
+        self._watch.over(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
         if self._readable.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
     def _crashed(self, worker: Worker, status: int) -> None:
-        why, running = describe_end(status), self.ledger.running(worker)
-        if worker.duty is not Duty.RETIRING:
+        running, is_crash = self.ledger.running(worker), worker.overrun is None
+        why = describe_end(status) if is_crash else self._watch.explain(worker)
+        leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
+        if not leaves:
             self._slots.down(worker.slot, why)
         if self.interrupts.said is not None and status == -signal.SIGINT:
             self.ledger.cut_short(worker)  # ours: a test let it kill
+        elif running is not None and not is_crash:
+            nodeid = self._tests[running % len(self._tests)].nodeid
+            text = self._watch.advise(worker, nodeid, why, status)
+            self.ledger.report_timeout(worker, running, text)
         else:
             self.ledger.report_crash(worker, running, why)
         self._stop_if_told()
-        if worker.duty is Duty.RETIRING:
+        if leaves:
             self._gone(worker, why)
         elif worker.duty is Duty.TESTS:
-            self._tell(e.WorkerDied(worker=worker.number, running=running, at=time.monotonic()))
+            died = e.WorkerDied(
+                worker=worker.number, running=running, is_crash=is_crash, at=time.monotonic()
+            )
+            self._tell(died)
 
     def _gone(self, worker: Worker, error: str | None) -> None:
         """A worker has made room, by its death even, and may have a successor by now."""
@@ -212,7 +230,7 @@ class Loop:
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
-            if not self._is_mute or isinstance(said, m.Goodbye):
+            if worker.overrun is None and (not self._is_mute or isinstance(said, m.Goodbye)):
                 self._on_message(worker, said)
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
@@ -225,17 +243,20 @@ class Loop:
                 worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
                 worker.queued -= 1
                 self._live.pass_mark(worker)
-                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
+                test = self._tests[said.test % len(self._tests)]
+                self._live.runs(worker, test.nodeid)
+                self._watch.begun(worker, test, said.at)
                 self._replay.begun(said.test)
                 self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
             case m.Done():
                 self._live.runs(worker, "")
+                self._watch.over(worker)
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
                 self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
             case m.Asking():
-                self._tell(e.Asked(worker=worker.number, at=said.at))
+                self._asked(worker, said.at)
             case m.Report():
                 self._live.pass_mark(worker)
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
@@ -263,6 +284,7 @@ class Loop:
         match said:
             case m.Ready():
                 worker.is_ready = True
+                self._watch_end(worker)  # it may have been dismissed before it was
                 self._slots.ready(worker.slot)
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():
@@ -316,6 +338,14 @@ class Loop:
         self.ledger.is_excused = True
         if not self._stopping:
             self._stop(f"worker {worker.name} has collected other tests")
+
+    def _asked(self, worker: Worker, at: float) -> None:
+        """While it waits for an answer its test's clock stands still. There is none if tests were
+        on their way to it when it asked."""
+        self._watch.asked(worker, at)
+        self._tell(e.Asked(worker=worker.number, at=at))
+        if worker.queued:
+            self._watch.answered(worker)
 
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
         is_of_subtest = hasattr(report, "context")
@@ -424,11 +454,13 @@ class Loop:
         worker = self._workers.get(number)
         if worker is not None:
             worker.assign(tests)
+            self._watch.answered(worker)
 
     def _end(self, number: int) -> None:
         worker = self._workers.get(number)
         if worker is not None:
             worker.queue.put((END,))
+            self._watch.answered(worker)
 
     def _start(self, number: int, slot: int) -> None:
         worker = self._zygote.launch(number, slot, self._slots.node(slot))
@@ -450,6 +482,11 @@ class Loop:
         if worker is not None:
             worker.duty = duty
             worker.queue.put((record,))
+            self._watch_end(worker)
+
+    def _watch_end(self, worker: Worker) -> None:
+        if worker.is_ready and worker.duty is not Duty.TESTS:
+            self._watch.dismissed(worker)
 
     @property
     def is_over(self) -> bool:

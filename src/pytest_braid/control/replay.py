@@ -140,24 +140,47 @@ class Replay:
         when: Literal["call", "teardown"],
     ) -> pytest.TestReport:
         """Report a test that ended its worker's process: it fails, or its teardown does."""
-        spec = self._test(test)
-        text = f"worker '{node.gateway.id}' crashed while running '{spec.nodeid}': {why}"
-        report = pytest.TestReport(spec.nodeid, spec.location, {}, "failed", text, when, sections)
-        self._attribute(report, node, test)
-        self._hook.pytest_handlecrashitem(crashitem=spec.nodeid, report=report, sched=None)
+        nodeid = self._test(test).nodeid
+        text = f"worker '{node.gateway.id}' crashed while running '{nodeid}': {why}"
+        report = self._failed(node, test, text, sections, when)
+        self._hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=None)
         self._hook.pytest_runtest_logreport(report=report)
         return report
+
+    def timed_out(
+        self,
+        node: Node,
+        test: int,
+        text: str,
+        sections: list[tuple[str, str]],
+        *,
+        when: Literal["call", "teardown"],
+        duration: float,
+    ) -> None:
+        """Report a test for which its worker was killed: nothing has crashed."""
+        report = self._failed(node, test, text, sections, when)
+        report.duration = duration
+        self._hook.pytest_runtest_logreport(report=report)
 
     def crashed_after(
         self, node: Node, test: int, why: str, sections: list[tuple[str, str]]
     ) -> None:
         """Report, with the last test of a worker, that its process ended after that test."""
-        spec = self._test(test)
-        report = pytest.TestReport(
-            spec.nodeid, spec.location, {}, "failed", why, "teardown", sections
-        )
-        self._attribute(report, node, test)
+        report = self._failed(node, test, why, sections, "teardown")
         self._hook.pytest_runtest_logreport(report=report)
+
+    def _failed(
+        self,
+        node: Node,
+        test: int,
+        text: str,
+        sections: list[tuple[str, str]],
+        when: Literal["call", "teardown"],
+    ) -> pytest.TestReport:
+        spec = self._test(test)
+        report = pytest.TestReport(spec.nodeid, spec.location, {}, "failed", text, when, sections)
+        self._attribute(report, node, test)
+        return report
 
     def collect_report(self, session: pytest.Session, said: m.CollectReported) -> None:
         report: pytest.CollectReport = self._unpack(said)

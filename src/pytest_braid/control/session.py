@@ -20,6 +20,7 @@ from pytest_braid.control.texts import (
     spawned_instead,
 )
 from pytest_braid.model import events as e
+from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.seam import output, reports
 from pytest_braid.seam import session as session_seam
@@ -76,6 +77,8 @@ class Settings(Protocol):
     def start_method(self) -> str: ...
     @property
     def note(self) -> str | None: ...
+    @property
+    def limit(self) -> Limit | None: ...
 
 
 class Controller:
@@ -347,6 +350,7 @@ class Controller:
 
     def _make_loop(self, session: pytest.Session) -> Loop:
         from pytest_braid.control.loop import Loop
+        from pytest_braid.control.watch import Limits
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
@@ -359,6 +363,7 @@ class Controller:
             tests=self._tests,
             copies=self._settings.workers if self._mode is Mode.EACH else 1,
             make_node=self._node,
+            limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
         )
 

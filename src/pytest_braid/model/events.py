@@ -62,11 +62,13 @@ class WorkerDied(Event, frozen=True, gc=False, kw_only=True):
 
     ``running`` is the test that ended it, already failed and reported by the controller, or
     ``None`` if it died between tests. All that it sent before its death has been handled; what
-    else was assigned to it has not run.
+    else was assigned to it has not run. ``is_crash``: it counts against ``max_restarts``. It does
+    not where it was killed because its test took too long.
     """
 
     worker: int
     running: int | None
+    is_crash: bool = True
 
 
 class WorkerGone(Event, frozen=True, gc=False, kw_only=True):

@@ -213,9 +213,9 @@ class Scheduler:
         self._put_back(worker, worker.left_behind(event.running))
         self._pool.release(worker.number)
         is_barren = worker.pace.mean is None and event.running is None
-        return self._succeed(worker, worker.barren + 1 if is_barren else 0)
+        return self._succeed(worker, worker.barren + 1 if is_barren else 0, event.is_crash)
 
-    def _succeed(self, dead: Worker, barren: int) -> list[SchedulerCommand]:
+    def _succeed(self, dead: Worker, barren: int, is_crash: bool) -> list[SchedulerCommand]:
         """Replace a dead worker if more could run than those without a test can take.
 
         One that had nothing more to give than its crash was to be replaced all the same, and
@@ -224,7 +224,7 @@ class Scheduler:
         hands = self._free_hands() + sum(map(self._is_hand, self._workers.values()))
         if self._open() + len(self._alone) <= hands and not self._pool.holds(dead.number):
             return self._settle()
-        if dead.left > 0:
+        if is_crash and dead.left > 0:
             if self._restarts_exhausted(barren):
                 return [GiveUp(self._restarts), *self._stop()]
             self._restarts += 1

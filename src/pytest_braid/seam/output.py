@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO, FileIO, TextIOWrapper
@@ -169,8 +171,16 @@ def quiet_terminal(config: pytest.Config, markup: bool) -> None:
     manager.register(QuietTerminal(reporter), "terminalreporter")
 
 
+STACKS: int = getattr(signal, "SIGRTMAX", signal.SIGXCPU)
+"""The signal upon which a worker writes its stacks: one that nobody else sends."""
+
+
 def give_fault_file(config: pytest.Config, descriptor: int) -> None:
-    """Let faulthandler write to ``descriptor``, under pytest's and under its own number."""
+    """Let faulthandler write to ``descriptor``, under pytest's and under its own number.
+
+    Its handler is no Python code: it runs at once, whoever holds the interpreter's lock.
+    """
+    faulthandler.register(STACKS, file=descriptor, all_threads=True)
     try:
         from _pytest.faulthandler import fault_handler_stderr_fd_key as key
     except ImportError:

@@ -140,6 +140,12 @@ def set_stepwise_count(config: pytest.Config, count: int) -> None:
         plugin.cached_info.last_test_count = count
 
 
+def has_pytest_timeout(config: pytest.Config) -> bool:
+    """Whether pytest-timeout is loaded, by its entry point or with ``-p``: the mark ``timeout`` is
+    its own then."""
+    return any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout")))
+
+
 def is_own(module: str) -> bool:
     """Whether a hook implementation of this module is pytest's."""
     return module.partition(".")[0] == "_pytest"

@@ -7,7 +7,8 @@ speech stream socket                  what it says
 out    file                           what the running test printed, captured
 err    file                           likewise
 fault  file                           faulthandler's dump
-claim  file of four bytes, mapped     the test it runs, readable after SIGKILL
+claim  file of five bytes, mapped     the test it runs, readable after SIGKILL, and whether it may
+                                      begin another
 tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
 stdout pipe                           what it prints outside of captures
 stderr pipe                           likewise
@@ -20,7 +21,7 @@ import mmap
 import os
 from typing import NamedTuple
 
-_SIZE = 4
+_SIZE = 5
 
 
 class WorkerKit(NamedTuple):
@@ -105,11 +106,18 @@ class Claim:
         """What it collects, where it collects for itself."""
 
     def set(self, test: int | None) -> None:
-        self._memory[:_SIZE] = (0 if test is None else test + 1).to_bytes(_SIZE, "little")
+        self._memory[:4] = (0 if test is None else test + 1).to_bytes(4, "little")
 
     def get(self) -> int | None:
-        value = int.from_bytes(self._memory[:_SIZE], "little")
+        value = int.from_bytes(self._memory[:4], "little")
         return value - 1 if value else None
+
+    def forbid(self) -> None:
+        """Let the worker begin nothing more: it is about to be killed."""
+        self._memory[4] = 1
+
+    def is_forbidden(self) -> bool:
+        return self._memory[4] == 1
 
     def close(self) -> None:
         self._memory.close()

@@ -99,13 +99,15 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the controller must know of one collected test.
 
     ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
-    ``xdist_group`` marks where ``--dist loadgroup`` asks for it.
+    ``xdist_group`` marks where ``--dist loadgroup`` asks for it; ``timeout``: the seconds that its
+    mark of this name gives, 0 for no limit.
     """
 
     nodeid: str
     location: tuple[str, int | None, str]
     own_process: bool = False
     group: str | None = None
+    timeout: float | None = None
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):

@@ -110,7 +110,7 @@ class MainStrand:
         while record not in (FINISH, RETIRE):
             if record == END:
                 record = self._wait()
-            elif self._limit.is_reached():
+            elif self._limit.is_reached() or self._claim.is_forbidden():
                 record = self._stop()
             else:
                 successor = self._begin(record)

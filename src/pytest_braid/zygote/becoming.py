@@ -21,14 +21,18 @@ from pytest_braid.worker.speech import Reporter, Speech
 
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
     """Look like one of xdist's, before any plugin configures itself."""
-    option = config.option
     config.workeroutput = workeroutput  # type: ignore[attr-defined]
+    config.option.basetemp = None  # it is for the controller to empty it; ours is a part of it
+    forget_distribution(config.option)
+    live.open_log_file_behind(config)
+
+
+def forget_distribution(option: Any) -> None:
+    """A worker distributes nothing, whatever its command line says."""
     option.loadgroup = option.dist == "loadgroup"
     option.dist, option.tx, option.distload = "no", [], False
     option.numprocesses = option.maxprocesses = None
     option.usepdb = False
-    live.open_log_file_behind(config)
-    option.basetemp = None  # it is for the controller to empty it; ours is a part of it
 
 
 def become_worker(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Literal, Protocol
 
 import pytest
 
+from pytest_braid.model.limits import seconds_of
 from pytest_braid.seam import junit, live, output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
@@ -115,9 +116,10 @@ class Collecting(Spokesman):
             config=config, start_path=session.startpath, items=session.items
         )
         is_by_group = config.option.loadgroup
+        find_timeout = _no_timeout if session_seam.has_pytest_timeout(config) else _timeout
         self.speech.say(
             m.Collected(
-                tests=tuple(_test(item, is_by_group=is_by_group) for item in session.items),
+                tests=tuple(_test(item, is_by_group, find_timeout) for item in session.items),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -145,9 +147,39 @@ def _group(item: pytest.Item) -> str | None:
     return "_".join(sorted(names)) or None
 
 
-def _test(item: pytest.Item, *, is_by_group: bool) -> m.Test:
-    own_process = item.get_closest_marker("forked") is not None
-    return m.Test(item.nodeid, item.location, own_process, _group(item) if is_by_group else None)
+def _timeout(item: pytest.Item) -> float | None:
+    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
+
+    Raises:
+        pytest.UsageError: it gives no such number.
+    """
+    mark = item.get_closest_marker("timeout")
+    if mark is None:
+        return None
+    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
+            "write @pytest.mark.timeout(3), or 0 for no limit"
+        )
+    return seconds
+
+
+def _no_timeout(_item: pytest.Item) -> None:
+    return None
+
+
+def _test(
+    item: pytest.Item, is_by_group: bool, find_timeout: Callable[[pytest.Item], float | None]
+) -> m.Test:
+    return m.Test(
+        item.nodeid,
+        item.location,
+        own_process=item.get_closest_marker("forked") is not None,
+        group=_group(item) if is_by_group else None,
+        timeout=find_timeout(item),
+    )
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:

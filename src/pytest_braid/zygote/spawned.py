@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,14 +22,22 @@ from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech
-from pytest_braid.zygote.becoming import become_worker, give_basetemp, look_like_worker
+from pytest_braid.zygote.becoming import (
+    become_worker,
+    forget_distribution,
+    give_basetemp,
+    look_like_worker,
+)
 from pytest_braid.zygote.collecting import Collecting, Interruptible
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Become a worker before any project code runs. The main module (``zygote.spawner``) has been
-    handed a ``Launch``."""
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Become a worker before any project code runs, and any plugin begins. The main module
+    (``zygote.spawner``) has been handed a ``Launch``.
+
+    The innermost wrapper: behind pytest's capture, and before all that is no wrapper.
+    """
     launch = msgspec.msgpack.decode(sys.modules["__main__"].launch, type=m.Launch)
     interpreter.die_with(launch.parent)
     interpreter.let_interrupt()
@@ -40,7 +49,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     early_config.workerinput = workerinput  # type: ignore[attr-defined]
     output.give_capture_files(early_config, kit.out, kit.err)
     live.print_to(early_config, kit.live())
+    option = early_config.known_args_namespace
+    forget_distribution(option)
+    option.cov_append = True  # or pytest-cov begins by erasing what other workers have measured
     early_config.pluginmanager.register(Beginning(launch, kit), "braid-beginning")
+    return (yield)
 
 
 class Beginning:

@@ -1,0 +1,124 @@
+"""Ends workers whose time is up. It is done from here, for a worker that hangs may be unable to do
+anything itself: it holds the interpreter's lock in C code, has blocked all signals, or is stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Container
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_braid.control.deadlines import GRACE, Deadlines, Step
+from pytest_braid.control.fleet import Worker, Zygote
+from pytest_braid.control.stacks import place
+from pytest_braid.model.limits import Limit
+from pytest_braid.seam.output import STACKS
+from pytest_braid.wire import messages as m
+
+_SIGNALS = {
+    Step.STACKS: ((STACKS, False), (signal.SIGCONT, False)),  # which lets it handle the first
+    Step.TERM: ((signal.SIGTERM, True),),
+    Step.KILL: ((signal.SIGKILL, True),),
+}
+"""What is sent for each step, and whether the processes that it has started get it too."""
+
+
+_MARK = "its mark timeout"
+
+
+class Limits(NamedTuple):
+    """``common`` is the limit of each test without one of its own, and of the end of a worker's
+    session. ``is_second``: pytest-timeout is there, has the mark to itself, and goes first."""
+
+    common: Limit | None
+    is_second: bool
+
+
+class Watch:
+    """The clocks of one run's workers."""
+
+    def __init__(self, zygote: Zygote, limits: Limits, root: Path) -> None:
+        self._zygote = zygote
+        self._limits = limits
+        self._root = root
+        self._deadlines: Deadlines[Worker] = Deadlines()
+
+    def begun(self, worker: Worker, test: m.Test, at: float) -> None:
+        """It runs this test from now on."""
+        limit = self._limits.common
+        if test.timeout is not None:
+            limit = Limit(test.timeout, _MARK) if test.timeout else None
+        self._start(worker, limit, at)
+
+    def dismissed(self, worker: Worker) -> None:
+        """It was told to end its session, or to make room for a successor."""
+        self._start(worker, self._limits.common, time.monotonic())
+
+    def _start(self, worker: Worker, limit: Limit | None, at: float) -> None:
+        worker.limit = limit
+        if limit is not None:
+            lag = GRACE if self._limits.is_second else 0.0
+            self._deadlines.start(worker, at, limit.seconds + lag)
+
+    def asked(self, worker: Worker, at: float) -> None:
+        """It waits for an answer, in the middle of a teardown perhaps."""
+        self._deadlines.stop(worker, at)
+
+    def answered(self, worker: Worker) -> None:
+        """It can go on."""
+        self._deadlines.go_on(worker, time.monotonic())
+
+    def over(self, worker: Worker) -> None:
+        """Its test is over, or it is gone."""
+        self._deadlines.clear(worker)
+
+    def wait(self, at: float) -> int | None:
+        """Milliseconds until something is due; ``None`` if nothing will be."""
+        due = self._deadlines.next()
+        return None if due is None else max(0, math.ceil((due - at) * 1000))
+
+    def look(self, at: float, talking: Container[Worker]) -> None:
+        """Take the steps that are due."""
+        for worker, step in self._deadlines.due(at, talking):
+            if step is Step.STACKS:
+                worker.condemn()
+            for signum, group in _SIGNALS[step]:
+                self._zygote.send(m.Signal(worker.number, signum, group))
+
+    def explain(self, worker: Worker) -> str:
+        """In words: where it was when its time was up, and what its limit was."""
+        where = place(worker.stacks(), self._root)
+        return (f"at {where}, " if where else "") + f"after {_limit(worker)}"
+
+    def advise(self, worker: Worker, nodeid: str, why: str, status: int) -> str:
+        """The text of a test's report."""
+        by = "SIGKILL, for SIGTERM did not end it" if status == -signal.SIGKILL else "SIGTERM"
+        seen = (
+            "The stacks of its threads are below."
+            if worker.stacks()
+            else "It has written no stacks: it blocks or ignores signals, or the kernel keeps it."
+        )
+        return (
+            f"Timeout {why}.\n"
+            f"'{nodeid}' still ran, so its worker '{worker.name}' was ended ({by}): what fixtures "
+            f"had set up there is not torn down. {seen}\n"
+            f"{self._way_out(_limit(worker))}"
+        )
+
+    def _way_out(self, limit: Limit) -> str:
+        if limit.source == _MARK:
+            return "If it needs longer, let its mark say so; timeout(0) means no limit."
+        if self._limits.is_second:
+            return f"If it needs longer, raise the limit of all tests ({limit.source})."
+        return (
+            "If it needs longer, mark it with @pytest.mark.timeout(SECONDS), 0 for no limit, or "
+            f"raise the limit of all tests ({limit.source})."
+        )
+
+
+def _limit(worker: Worker) -> Limit:
+    assert worker.overrun is not None
+    return worker.overrun.limit

@@ -1,0 +1,101 @@
+"""What a worker gets whose time is up: which signals, and whether its children get them too."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_braid.control.watch import Limits, Watch
+from pytest_braid.model.limits import Limit, seconds_of
+from pytest_braid.seam.output import STACKS
+from pytest_braid.wire import messages as m
+
+PLAIN = m.Test("test_a.py::test_1", ("test_a.py", 0, "test_1"))
+MARKED = m.Test("test_a.py::test_1", ("test_a.py", 0, "test_1"), timeout=2.0)
+FREE = m.Test("test_a.py::test_1", ("test_a.py", 0, "test_1"), timeout=0.0)
+
+
+class FakeZygote:
+    def __init__(self) -> None:
+        self.sent: list[m.Signal] = []
+
+    def send(self, message: m.Signal) -> None:
+        self.sent.append(message)
+
+
+class FakeWorker:
+    number = 7
+    limit: Limit | None = None
+    is_condemned = False
+
+    def condemn(self) -> None:
+        self.is_condemned = True
+
+
+def watch_with(seconds: float | None) -> tuple[Watch, Any, Any]:
+    zygote: Any = FakeZygote()
+    common = None if seconds is None else Limit(seconds, "--test-timeout")
+    return Watch(zygote, Limits(common, is_second=False), Path()), FakeWorker(), zygote
+
+
+def test_without_a_limit_the_loop_waits_for_messages_alone() -> None:
+    watch, worker, zygote = watch_with(None)
+    watch.begun(worker, PLAIN, 10.0)
+    watch.asked(worker, 11.0)
+    watch.dismissed(worker)
+    assert watch.wait(0.0) is None
+    watch.look(1e9, ())
+    assert not zygote.sent
+
+
+@pytest.mark.parametrize(
+    ("test", "seconds", "wait"),
+    [
+        (PLAIN, 3.0, 3000),
+        (PLAIN, 0.0001, 1),
+        (MARKED, 3.0, 2000),
+        (MARKED, None, 2000),
+        (FREE, 3.0, None),
+    ],
+)
+def test_the_loop_wakes_up_at_the_deadline(
+    test: m.Test, seconds: float | None, wait: int | None
+) -> None:
+    watch, worker, _ = watch_with(seconds)
+    watch.begun(worker, test, 10.0)
+    assert watch.wait(10.0) == wait
+    assert watch.wait(20.0) == (None if wait is None else 0)
+
+
+def test_the_steps_of_an_end() -> None:
+    watch, worker, zygote = watch_with(3.0)
+    watch.begun(worker, PLAIN, 10.0)
+    watch.look(12.9, ())
+    assert (worker.is_condemned, zygote.sent) == (False, [])
+    watch.look(13.0, ())
+    assert worker.is_condemned
+    for at in (14.0, 15.0, 16.0, 17.0):
+        watch.look(at, ())
+    assert zygote.sent == [
+        m.Signal(7, STACKS, group=False),
+        m.Signal(7, signal.SIGCONT, group=False),
+        m.Signal(7, signal.SIGTERM, group=True),
+        m.Signal(7, signal.SIGKILL, group=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(3, 3.0), (0.5, 0.5), ("2", 2.0), (0, 0.0), ("x", None), (None, None), (-1, None)],
+)
+def test_seconds(value: object, seconds: float | None) -> None:
+    assert seconds_of(value) == seconds
+    assert seconds_of("nan") is seconds_of(float("inf")) is None
+
+
+def test_a_limit_is_told_with_its_source() -> None:
+    assert str(Limit(3.0, "--test-timeout")) == "3 s (--test-timeout)"
+    assert str(Limit(0.25, "its mark timeout")) == "0.25 s (its mark timeout)"
