@@ -301,12 +301,11 @@ def test_the_last_output_of_a_killed_worker_is_shown(stage: Stage, option: str) 
         def test_3(): print("and another")
         """
     )
-    run = stage.run(option)
+    run = stage.run(option, workers=1)
     assert run.counts == {"passed": 2, "failed": 1}
     assert "SIGKILL" in run.report("test_1")
     lines = run.text.splitlines()
-    assert "last words" in lines
-    assert "half a li" in lines
+    assert "last words\nhalf a li\nF" in run.text
     assert "somebody else" in lines
     assert "and another" in lines
 
@@ -397,11 +396,13 @@ def test_a_reader_that_has_enough_ends_the_run_without_a_storm(stage: Stage, nam
     )
     running = piped(stage, "-s", gates=("a",))
     running.await_text("line 0\n", name)
-    running.stop_reading()
+    running.stop_reading(name)
     for _ in range(2):
         running.release("a")
-    running.await_end()
-    running.require_gone()
+    run = running.end()
+    assert (run.text + run.errors).count("Traceback") <= 1
+    if name == "err":
+        assert run.counts == {"passed": 30}
 
 
 def test_a_stream_that_a_test_closes_is_the_matter_of_its_worker(stage: Stage) -> None:
