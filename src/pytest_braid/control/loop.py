@@ -112,9 +112,8 @@ class Loop:
 
     def _turn(self) -> None:
         at = time.monotonic()
-        waits = (self._watch.wait(at), self._live.patience())
-        wait = min((wait for wait in waits if wait is not None), default=None)
-        ready = {descriptor for descriptor, _ in self._poll.poll(wait)}
+        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        ready = {descriptor for descriptor, _ in self._poll.poll(min(waits, default=None))}
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
             ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
@@ -126,8 +125,8 @@ class Loop:
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
-        self._live.show()
         self._watch.look(at, talking)
+        self._live.show()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
@@ -242,15 +241,14 @@ class Loop:
             case m.Begun():
                 worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
                 worker.queued -= 1
+                self._watch.begun(worker, self._tests[said.test % len(self._tests)], said.at)
                 self._live.pass_mark(worker)
-                test = self._tests[said.test % len(self._tests)]
-                self._live.runs(worker, test.nodeid)
-                self._watch.begun(worker, test, said.at)
+                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
                 self._replay.begun(said.test)
                 self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
             case m.Done():
-                self._live.runs(worker, "")
                 self._watch.over(worker)
+                self._live.runs(worker, "")
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room

@@ -22,9 +22,9 @@ from pytest_braid.worker.speech import Reporter, Speech
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
     """Look like one of xdist's, before any plugin configures itself."""
     config.workeroutput = workeroutput  # type: ignore[attr-defined]
+    live.open_log_file_behind(config)
     config.option.basetemp = None  # it is for the controller to empty it; ours is a part of it
     forget_distribution(config.option)
-    live.open_log_file_behind(config)
 
 
 def forget_distribution(option: Any) -> None:
