@@ -128,8 +128,16 @@ def test_what_was_printed_before_a_message_is_shown_before_it(play: Play) -> Non
     play.screen.end()
     play.a.pass_mark()
     assert play.shown() == b"first\nsecond\n"
+
+
+def test_what_was_read_together_with_a_mark_waits_for_the_messages_behind_it(play: Play) -> None:
+    play.put(play.a, b"first\n" + MARK + b"second\n" + MARK + b"third\n")
+    play.a.pass_mark()
     play.a.show(0.0)
-    assert play.shown() == b"first\nsecond\nthird\n"
+    assert (play.shown(), play.a.due) == (b"first\n", 0.0)
+    play.a.is_ahead = False  # messages have been looked for, and there is none
+    play.a.show(0.0)
+    assert (play.shown(), play.a.due) == (b"first\nsecond\nthird\n", None)
 
 
 def test_a_message_that_comes_later_than_its_mark_holds_nothing_up(play: Play) -> None:
@@ -159,6 +167,7 @@ def test_what_only_begins_like_a_mark_is_shown(play: Play) -> None:
 def test_a_mark_that_never_came_holds_nothing_up(play: Play) -> None:
     play.put(play.a, b"closed all descriptors\n")
     play.a.pass_mark()
+    play.a.is_ahead = False
     play.a.show(0.0)
     assert play.shown() == b"closed all descriptors\n"
 

@@ -136,10 +136,9 @@ class Running:
         if not self._readers[stream].saw(text.encode()):
             pytest.fail(f"never came: {text!r}\n{self._so_far()}", pytrace=False)
 
-    def stop_reading(self) -> None:
+    def stop_reading(self, stream: str = "out") -> None:
         """Close its output from our side, as ``head`` does when it has enough."""
-        for reader in self._readers.values():
-            reader.stop()
+        self._readers[stream].stop()
 
     # --- notes and gates ----------------------------------------------------------------------
 

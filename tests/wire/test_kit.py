@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_braid.wire.kit import Claim, Place
+from pytest_braid.wire.kit import Claim, Place, WorkerKit, new_mark
 
 
 def in_a_process_that_is_killed(work: Callable[[], None]) -> None:
@@ -77,3 +77,18 @@ def test_a_place_is_cut_to_its_room_but_never_broken(text: str) -> None:
     assert encodable.startswith(kept)
     assert kept == encodable or len(kept.encode()) > 1020
     place.close()
+
+
+def test_a_mark_begins_as_no_text_ends() -> None:
+    """Or the end of a line would be held back, as it may be the beginning of a mark."""
+    marks = {new_mark() for _ in range(1000)}
+    assert len(marks) == 1000
+    assert {mark[:1] for mark in marks} == {b"\xff"}
+
+
+def test_a_kit_knows_whether_it_has_live_output() -> None:
+    size = WorkerKit.size(is_live=False)
+    without, kit = WorkerKit(*range(size)), WorkerKit(*range(size + 2))
+    assert (without.descriptors(), without.live()) == (tuple(range(size)), ())
+    assert (kit.descriptors(), kit.live()) == (tuple(range(size + 2)), (size, size + 1))
+    assert len(kit.descriptors()) == WorkerKit.size(is_live=True)

@@ -18,7 +18,7 @@ from pytest_braid.control.stacks import main_thread_first, own_frames
 from pytest_braid.model.limits import Limit
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
-from pytest_braid.wire.kit import Claim, WorkerKit
+from pytest_braid.wire.kit import Claim, WorkerKit, new_mark
 from pytest_braid.wire.queue import QueueWriter
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Worker:
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
         self._out, self._err, self._fault, self._shared = nameless_files(4)
         self._claim = Claim(self._shared.fileno())
-        self.mark = os.urandom(16) if is_live else b""
+        self.mark = new_mark() if is_live else b""
         """What it puts into its live output (``worker.live``)."""
         pipes = [os.pipe() for _ in range(2)] if is_live else []
         self.printed = [reading for reading, _ in pipes]

@@ -131,11 +131,15 @@ class Pipe:
         self._due = 0
         """Messages with a mark that have come, less marks that have been met."""
         self._since: float | None = None
+        self.is_ahead = False
+        """Whether it has been read later than the messages that go with what was read."""
 
     @property
     def due(self) -> float | None:
         """When a line that is held back is to be shown, in seconds of the clock; ``None`` if there
         is none, or if nothing but the end of another line lets it be shown."""
+        if self.is_ahead:
+            return 0.0
         if self._since is None or self._screen.open is not None:
             return None
         return self._since + self._patience
@@ -161,13 +165,17 @@ class Pipe:
         already: the worker has printed it before it sent the message."""
         self._due += 1
         if self._due > 0 and self._mark not in self._pending:
+            self.is_ahead = True
             self.read()
         while self._due > 0 and self._mark in self._pending:
             text, _, self._pending = self._pending.partition(self._mark)
             self._meet(text)
 
     def show(self, now: float) -> None:
-        """Show what there is, except for a line that may soon have its end."""
+        """Show what there is, except for a line that may soon have its end. What is ahead of the
+        messages waits for the next time: results come in between."""
+        if self.is_ahead:
+            return
         *marked, rest = self._pending.split(self._mark)
         for text in marked:
             self._meet(text)
@@ -251,8 +259,11 @@ class Live:
                 pipe.heading = f"[{worker.name}] {nodeid}".rstrip().encode(errors="replace")
 
     def read(self, ready: AbstractSet[int]) -> bool:
-        """Read those of the pipes that are ready; whether there were any."""
+        """Before messages are read: read those of the pipes that are ready. Says whether there were
+        any."""
         found = [self._pipes[descriptor] for descriptor in ready & self._pipes.keys()]
+        for pipe in self._pipes.values():
+            pipe.is_ahead = False
         for pipe in found:
             if not pipe.read():
                 self._close(pipe)

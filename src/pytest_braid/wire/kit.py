@@ -50,6 +50,15 @@ class WorkerKit(NamedTuple):
         return self.descriptors()[self.size(is_live=False) :]
 
 
+def new_mark() -> bytes:
+    """A mark for one worker's live output (``worker.live``).
+
+    What may be the beginning of one is not shown until it is known, so it begins with a byte that
+    no line ends with, and that is part of no text in UTF-8.
+    """
+    return b"\xff" + os.urandom(15)
+
+
 class ZygoteKit(NamedTuple):
     """What the controller gives its zygote, so as to know of it after its death.
 
