@@ -146,6 +146,15 @@ class Running:
         """Start it from a shell that does this before it becomes the run; before the start."""
         self._command = ["/bin/sh", "-c", f'{line} exec "$@"', "sh", *self._command]
 
+    @property
+    def args(self) -> list[str]:
+        """The arguments of pytest; before the start."""
+        return self._command[3:]
+
+    def replace_command(self, *words: str) -> None:
+        """Run something else; before the start."""
+        self._command = [*words]
+
     def gate(self, *names: str) -> None:
         """Make gates for ``hold``; before the start."""
         for name in names:

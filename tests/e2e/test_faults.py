@@ -784,3 +784,27 @@ def test_a_worker_that_runs_another_test_than_it_was_given_is_noticed(stage: Sta
     assert run.exit == pytest.ExitCode.INTERNAL_ERROR
     assert "worker gw0 started test 2, but running there is None and queued 1" in run.text
     assert "This is a fault of pytest-braid" in run.text
+
+
+def test_a_hook_of_the_controller_that_raises_leaves_nobody_waiting(stage: Stage) -> None:
+    """Also where a test does not let itself be interrupted, and its worker asks what is next."""
+    stage.write(
+        conftest="""
+        def pytest_runtest_logreport(report):
+            if report.nodeid.endswith("test_a") and report.when == "call":
+                if "PYTEST_XDIST_WORKER" not in os.environ: raise ValueError("of the controller")
+        """,
+        test_a="def test_a(): hold('a')",
+        test_b="""
+        def test_b():
+            try: hold("b")
+            except KeyboardInterrupt: note("deaf")
+        """,
+    )
+    run = stage.start("--start-method=fork", gates=("a", "b"))
+    run.expect("holding a", "holding b")
+    run.release("a")
+    ended = run.end()
+    assert ended.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "ValueError: of the controller" in ended.text
+    assert "deaf" in ended.notes

@@ -69,6 +69,21 @@ def test_who_asks_before_the_fork_is_told_and_gets_an_answer(suite: Suite, asks:
     assert "spawned" not in suite.braid("--start-method=fork").text
 
 
+def test_who_asks_behind_a_listing_is_told(suite: Suite) -> None:
+    suite.write(
+        test_a="""
+        import os
+        names = [name for name in os.environ if name.startswith("A")]
+        NAME = os.environ.get("PYTEST_XDIST_WORKER")
+        def test_1(worker_id): assert NAME == worker_id
+        def test_2(worker_id): assert NAME == worker_id
+        """
+    )
+    run = suite.braid()
+    assert run.exit == 0
+    assert "test_a.py:3 asks for PYTEST_XDIST_WORKER before" in run.text
+
+
 def test_a_test_module_that_asks_while_it_is_imported_is_told(suite: Suite) -> None:
     suite.write(
         test_a="""

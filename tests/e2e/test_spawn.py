@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from importlib.util import find_spec
 
@@ -427,7 +428,7 @@ def test_every_test_has_an_interpreter_of_its_own(stage: Stage, more: str) -> No
     assert len(run.ran) == 4
     ended = {line.split()[1] for line in run.notes if line.startswith("unconfigured")}
     assert ended >= {*run.ran}
-    assert run.notes.count("finish") == 1
+    assert run.notes.count("finish") == len(ended), "what each has begun, each ends"
 
 
 @pytest.mark.skipif(find_spec("pytest_cov") is None, reason="pytest-cov is missing")
@@ -464,3 +465,123 @@ def test_nothing_of_braid_is_warned_of(suite: Suite) -> None:
     suite.write(test_a="def test_a(): pass\ndef test_b(): pass")
     lines = suite.script("-W", "error", "-m", "pytest", "-p", "braid", "-n2", SPAWN)
     assert "2 passed in" in lines[-1]
+
+
+# --- what only this process has -----------------------------------------------------------------
+
+OBJECT = """
+    import sys, threading, pytest
+    class Plugin:
+        def pytest_runtest_call(self): raise ValueError("told")
+    sys.exit(pytest.main(["-p", "braid", "-n2", *sys.argv[1:]], plugins=[Plugin()]))
+"""
+
+
+@pytest.mark.parametrize("way", [SPAWN, "--start-method=auto"])
+def test_a_plugin_that_is_an_object_is_not_dropped(stage: Stage, way: str) -> None:
+    holds = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    stage.write(run=OBJECT, test_a=holds + "\ndef test_a(): pass\ndef test_b(): pass")
+    run = stage.prepare(braid=False)
+    run.replace_command(sys.executable, "run.py", way)
+    ended = run.start().end()
+    assert ended.exit == pytest.ExitCode.USAGE_ERROR
+    assert "braid cannot spawn workers: pytest.main(plugins=[...]) was given <" in ended.errors
+    assert "Give the name of a module that is a plugin" in ended.errors
+
+
+@pytest.mark.parametrize("name", ["json", "platform", "select", "subprocess", "socket"])
+def test_a_module_of_the_project_may_have_the_name_of_the_interpreter_s(
+    stage: Stage, name: str
+) -> None:
+    stage.write(
+        **{
+            f"tests/{name}": "raise ImportError('of the project')",
+            name: "raise ImportError('of the project')",
+            "tests/conftest": "",
+            "tests/test_a": "def test_a(): note('ran a')",
+        }
+    )
+    run = stage.prepare(SPAWN)
+    run.replace_command(
+        sys.executable,
+        "-c",
+        "import sys; del sys.path[0]; import pytest; sys.exit(pytest.main())",
+        *run.args,
+    )
+    ended = run.start().end()
+    assert (ended.exit, ended.ran) == (0, {"a": 1}), ended.text + ended.errors
+
+
+# --- workers that do not agree --------------------------------------------------------------------
+
+
+def test_a_module_that_one_worker_cannot_import_is_told(stage: Stage) -> None:
+    stage.write(
+        test_a="@pytest.mark.parametrize('n', range(4))\ndef test_a(n): note('ran', n)",
+        test_b="if os.environ['PYTEST_XDIST_WORKER'] == 'gw1': raise ValueError('not here')",
+    )
+    run = stage.run(SPAWN, "--continue-on-collection-errors")
+    assert run.exit == 1
+    told = run.section("braid: workers that died without a test")
+    assert "worker 'gw1' could not collect 'test_b.py', which the first could:" in told
+    assert "ValueError: not here" in told
+
+
+def test_what_an_early_death_has_printed_is_told(stage: Stage) -> None:
+    stage.write(
+        conftest="if os.environ.get('PYTEST_XDIST_WORKER') == 'gw1': raise ValueError('not here')",
+        test_a="@pytest.mark.parametrize('n', range(4))\ndef test_a(n): note('ran', n)",
+    )
+    run = stage.run(SPAWN)
+    assert run.exit == 1
+    assert run.ran == Counter("0123")
+    told = run.section("braid: workers that died without a test")
+    assert "worker 'gw1' crashed before it would take tests (imports, collection)" in told
+    assert "ValueError: not here" in told
+
+
+def test_each_node_goes_down_once_with_its_own_output(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_testnodedown(node, error):
+            note("down", node.gateway.id, node.workeroutput.get("name"), error)
+        def pytest_sessionfinish(session):
+            if hasattr(session.config, "workerinput"):
+                session.config.workeroutput["name"] = session.config.workerinput["workerid"]
+        """,
+        test_a="raise ValueError",
+    )
+    run = stage.run(SPAWN, workers=3)
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    down = sorted(line for line in run.notes if line.startswith("down"))
+    assert down == [f"down gw{n} gw{n} None" for n in range(3)]
+
+
+def test_who_gets_no_test_is_not_waited_for(stage: Stage) -> None:
+    """It may have long to collect."""
+    stage.write(
+        test_a="""
+        if os.environ["PYTEST_XDIST_WORKER"] == "gw1": hold("collection")
+        def test_a(): note("ran a")
+        """
+    )
+    run = stage.start(SPAWN, gates=("collection",))
+    assert run.end().exit == 0
+
+
+def test_a_zygote_that_fails_at_its_end_ends_the_run(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import threading
+        def pytest_collection_finish():
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        def pytest_unconfigure(config):
+            if hasattr(config, "workerinput"): raise ValueError("no end")
+        """,
+        test_a="def test_a(): note('ran a')",
+    )
+    run = stage.run()
+    assert run.exit == pytest.ExitCode.INTERNAL_ERROR
+    assert "failed in pytest_unconfigure or at exit" in run.text
+    assert "ValueError: no end" in run.text
+    assert not run.ran

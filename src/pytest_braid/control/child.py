@@ -72,7 +72,13 @@ def _wait(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-_SPAWNER = "from pytest_braid.zygote.spawner import main; main()"
+_SPAWNER = """
+import sys
+sys.path[:] = [*filter(None, sys.path), *sys.argv[3:]]
+from pytest_braid.zygote.spawner import main
+main()
+"""
+"""Modules of the project come behind those of the interpreter, whose names they may have."""
 
 
 def start_spawner(flags: Sequence[str], *, redirect: bool) -> Child:
@@ -83,12 +89,12 @@ def start_spawner(flags: Sequence[str], *, redirect: bool) -> Child:
     files = nameless_files(3)
     log = files[-1] if redirect else None
     process = subprocess.Popen(  # noqa: S603 -- this interpreter
-        [sys.executable, *flags, "-c", _SPAWNER, str(theirs.fileno()), str(os.getpid())],
+        [sys.executable, *flags, "-c", _SPAWNER, str(theirs.fileno()), str(os.getpid())]
+        + [path for path in sys.path if path],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         pass_fds=[theirs.fileno()],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         process_group=0,
     )
     theirs.close()

@@ -98,10 +98,10 @@ class Zygote:
         """Let it end when its workers have."""
         self.send(m.Shutdown())
 
-    def last_messages(self) -> Iterator[m.FromZygote | m.FromWorker]:
-        """What it says until its end, or until nobody listens any more."""
+    def last_messages(self) -> Iterator[tuple[int, m.FromZygote | m.FromWorker]]:
+        """What it says, as worker of slot 0, until its end or until nobody listens any more."""
         while (said := self._receive()) is not None:
-            yield said
+            yield 0, said
 
     def _receive(self) -> m.FromZygote | None:
         """Meanwhile its last workers may print what they have left."""

@@ -72,10 +72,13 @@ class Ledger:
             self.cut.append(Cut(worker.name, test, time.monotonic() - worker.since))
         return True
 
-    def report_crash(self, worker: Worker, running: int | None, why: str) -> None:
-        """A worker's process has ended, and nobody had told it to."""
+    def report_crash(
+        self, worker: Worker, running: int | None, why: str, printed: str = ""
+    ) -> None:
+        """A worker's process has ended, and nobody had told it to. ``printed`` is more of what it
+        may have said."""
         if running is None:
-            self._report_death(worker, why)
+            self._report_death(worker, why, printed)
             return
         if worker.last_test != running:
             self._replay.begun(running)
@@ -99,13 +102,13 @@ class Ledger:
         self._replay.done(running)
         self.count(running)
 
-    def _report_death(self, worker: Worker, why: str) -> None:
+    def _report_death(self, worker: Worker, why: str, printed: str) -> None:
         """It ran no test when it died. What stood of its fixtures has not been torn down."""
         did = "crashed" if worker.overrun is None else "ran out of time"
         doing = _IDLE_DEATHS[worker.duty] if worker.is_ready else _EARLY_DEATH
         text = f"worker '{worker.name}' {did} {doing}: {why}"
         if worker.last_test is None:
             words = (f"--- {title} ---\n{words}" for title, words in worker.last_words())
-            self.deaths.append("\n".join([text, *words]))
+            self.deaths.append("\n".join(filter(None, [text, *words, printed.rstrip()])))
         else:
             self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())

@@ -279,7 +279,7 @@ class Live:
         """Show what a worker printed before a message that has come. ``is_shown``: the terminal may
         say something of it, so it gets a line of its own."""
         for pipe in self._of.get(worker.number, ()):
-            if pipe.descriptor in self._pipes:
+            if self._pipes.get(pipe.descriptor) is pipe:  # or the number is another's by now
                 pipe.pass_mark()
         if is_shown:
             for screen in self._screens:
@@ -288,7 +288,7 @@ class Live:
     def ended(self, worker: Worker) -> None:
         """Show what a worker has printed that is at its end. Others may hold its pipes open."""
         for pipe in self._of.pop(worker.number, ()):
-            if pipe.descriptor in self._pipes:
+            if self._pipes.get(pipe.descriptor) is pipe:
                 pipe.show_all()
         for screen in self._screens:
             screen.end()

@@ -7,7 +7,7 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack
 from typing import assert_never
 
@@ -39,7 +39,8 @@ scheduler keeps ten times the length of a nap in the queues of workers with shor
 class Loop:
     """One run, from the first fork to the last goodbye.
 
-    ``tests`` is the collection, of which the scheduler plans so many ``copies``. ``make_node``
+    ``tests`` is the collection, of which the scheduler plans so many ``copies``; ``uncollected``
+    are the node ids of what could not be collected. ``make_node``
     makes the node of a slot, which is what plugins see of its workers, and lets them configure it.
     """
 
@@ -52,11 +53,13 @@ class Loop:
         replay: Replay,
         tests: Sequence[m.Test],
         copies: int,
+        uncollected: Container[str],
         make_node: Callable[[int], Node],
         limits: Limits,
         log: EventLog | None,
     ) -> None:
         self._session = session
+        self._uncollected = uncollected
         self._zygote = zygote
         self._scheduler = scheduler
         self._replay = replay
@@ -106,6 +109,8 @@ class Loop:
         self._is_mute = self.ledger.is_excused = True
         if self.interrupts.said is None:
             self._stop("the controller failed")  # or a worker that ends could have a successor
+            for number in list(self._workers):  # what they ask from now on nobody answers
+                self._dismiss(number, Duty.FINISHING, FINISH)
             self._zygote.interrupt(self._workers)
             while not self.is_over:
                 self._turn()
@@ -201,7 +206,9 @@ class Loop:
             text = self._watch.advise(worker, nodeid, why, status)
             self.ledger.report_timeout(worker, running, text)
         else:
-            self.ledger.report_crash(worker, running, why)
+            self.ledger.report_crash(
+                worker, running, why, "" if worker.is_ready else self._zygote.printed()
+            )
         self._stop_if_told()
         if leaves:
             self._gone(worker, why)
@@ -317,10 +324,21 @@ class Loop:
         match said:
             case m.Recollected():
                 self._compare(worker, said.nodeids)
+            case m.CollectReported() if worker.number:
+                self._note_failure(worker, said)
             case m.CollectReported() | m.Deselected() | m.Collected() | m.Waiting():
                 pass
             case _:
                 assert_never(said)
+
+    def _note_failure(self, worker: Worker, said: m.CollectReported) -> None:
+        report = unpack(said.packed)
+        if report["nodeid"] not in self._uncollected:
+            text = said.shown or report["longrepr"]
+            self.ledger.deaths.append(
+                f"worker '{worker.name}' could not collect {report['nodeid']!r}, which the first "
+                f"could:\n{text}"
+            )
 
     def _compare(self, worker: Worker, nodeids: Sequence[str]) -> None:
         """With the run's collection. Another order is none of our business; other tests are."""
@@ -340,7 +358,8 @@ class Loop:
     def _asked(self, worker: Worker, at: float) -> None:
         """While it waits for an answer its test's clock stands still. There is none if tests were
         on their way to it when it asked."""
-        self._watch.asked(worker, at)
+        if worker.duty is Duty.TESTS:  # or the answer is there already
+            self._watch.asked(worker, at)
         self._tell(e.Asked(worker=worker.number, at=at))
         if worker.queued:
             self._watch.answered(worker)

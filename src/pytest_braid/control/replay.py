@@ -182,7 +182,9 @@ class Replay:
         self._attribute(report, node, test)
         return report
 
-    def collect_report(self, session: pytest.Session, said: m.CollectReported) -> None:
+    def collect_report(
+        self, session: pytest.Session, said: m.CollectReported
+    ) -> pytest.CollectReport:
         report: pytest.CollectReport = self._unpack(said)
         location = report.location or (report.nodeid, None, report.nodeid)
         report.result = [
@@ -190,6 +192,7 @@ class Replay:
             for nodeid in said.children
         ]
         self._hook.pytest_collectreport(report=report)
+        return report
 
     def deselected(self, session: pytest.Session, nodeids: Sequence[str]) -> None:
         items = [

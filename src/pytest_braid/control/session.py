@@ -12,7 +12,7 @@ import pytest
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
-from pytest_braid.control.spawner import Spawner, make_spawner
+from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     different,
@@ -98,12 +98,15 @@ class Controller:
         self._made: dict[int, Node] = {}
         self._tests: Sequence[m.Test] = ()
         self._collected = False
+        self._uncollected: set[str] = set()
         self._waiting: m.Waiting | None = None
         self._is_failed = False
         self._interruption: m.Interrupted | None = None
         self._is_ending = False
         self._is_ended = False
         self._is_heard_out = False
+        self._is_killed = False
+        self._reaped: tuple[int, str] | None = None
         self._is_told = False
         """Whether the run has an error that explains why the zygote failed."""
         self._has_forked = False
@@ -150,6 +153,7 @@ class Controller:
         first = self._node(0)
         if isinstance(self._zygote, Spawner):
             nodes = [self._node(slot) for slot in range(self._settings.workers)]
+            make_room(self._settings.workers)
             self._zygote.begin(nodes, self._basetemp())
         else:
             self._zygote.send(m.Configure(pack(first.workerinput), self._basetemp()))
@@ -186,7 +190,8 @@ class Controller:
     ) -> None:
         match said:
             case m.CollectReported():
-                replay.collect_report(session, said)
+                if replay.collect_report(session, said).failed:
+                    self._uncollected.add(unpack(said.packed)["nodeid"])
             case m.Deselected():
                 replay.deselected(session, said.nodeids)
             case m.Warned():
@@ -332,12 +337,14 @@ class Controller:
 
     def _spawn_instead(self, reasons: Sequence[str]) -> None:
         """End the zygote, and with it all that it holds, before others begin what it has begun."""
+        require_spawnable(self._config)
         output.say(self._config, spawned_instead(reasons))
         self._end_zygote()
         status, printed = self._reap_zygote()
         if status:
             self._internal_error(failed_at_its_end(status, printed))
         self._is_ending = self._is_ended = self._is_heard_out = False
+        self._reaped = None
         spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
@@ -361,6 +368,7 @@ class Controller:
             scheduler=self._scheduler,
             replay=self._replay(),
             tests=self._tests,
+            uncollected=self._uncollected,
             copies=self._settings.workers if self._mode is Mode.EACH else 1,
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
@@ -449,23 +457,24 @@ class Controller:
         replay = self._replay()
         if self._is_heard_out:
             return
-        for said in self._zygote.last_messages():
+        for slot, said in self._zygote.last_messages():
             match said:
                 case m.ZygoteEnded():
                     self._is_heard_out = True
-                    self._take_output(said.packed)
+                    if not self._has_forked:
+                        self._take_output(slot, said.packed)
                     return
                 case m.Goodbye():
-                    self._take_output(said.packed)
+                    self._take_output(slot, said.packed)
                 case m.Warned():
                     self._replay_warning(replay, said)
                 case _:
                     pass
 
-    def _take_output(self, packed: bytes | None) -> None:
-        """Where no worker was needed the session of who collected was the only one."""
-        if packed is not None and self._made and not self._has_forked:
-            node = self._node(0)
+    def _take_output(self, slot: int, packed: bytes | None) -> None:
+        """Of who has collected and got no test."""
+        if packed is not None and self._made:
+            node = self._node(slot)
             node.workeroutput.update(unpack(packed))
             self._hook.pytest_testnodedown(node=node, error=None)
 
@@ -481,28 +490,33 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Also where the session never started (an error while configuring)."""
-        is_killed = self._is_ending and not self._is_ended
-        if is_killed:
-            self._zygote.signal(signal.SIGKILL)
+        if self._is_ending and not self._is_ended:
+            self._kill_zygote()
         status, printed = self._reap_zygote()
-        if status != 0 and not (is_killed or self._is_told):
+        if status != 0 and not (self._is_killed or self._is_told):
             # The terminal reporter has said its last.
             print(failed_at_its_end(status, printed), file=sys.stderr)  # noqa: T201
             raise SystemExit(pytest.ExitCode.INTERNAL_ERROR)
 
     def _reap_zygote(self) -> tuple[int, str]:
         """Its status, and what it has printed."""
+        if self._reaped is not None:
+            return self._reaped
         try:
             if not (self._is_ending or self._is_ended):
                 self._end_zygote()
             self._hear_out()
             status = self._zygote.wait()
         except KeyboardInterrupt:
-            self._zygote.signal(signal.SIGKILL)
+            self._kill_zygote()
             raise
-        printed = self._zygote.printed()
+        self._reaped = status, self._zygote.printed()
         self._zygote.close()
-        return status, printed
+        return self._reaped
+
+    def _kill_zygote(self) -> None:
+        self._is_killed = True
+        self._zygote.signal(signal.SIGKILL)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         loop = self._loop

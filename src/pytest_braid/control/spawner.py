@@ -4,6 +4,7 @@ collects for itself, and what the first of them collects is the collection of th
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,8 +23,25 @@ from pytest_braid.wire.values import pack
 
 
 def make_spawner(config: pytest.Config, live: Live, *, redirect: bool) -> Spawner:
+    """Start a process that spawns.
+
+    Raises:
+        pytest.UsageError: workers would lack something that only this process has.
+    """
+    require_spawnable(config)
     flags = interpreter.flags()
     return Spawner(start_spawner(flags, redirect=redirect), live, config, flags)
+
+
+def require_spawnable(config: pytest.Config) -> None:
+    """Raise a ``UsageError`` if workers could not be told what this process was told."""
+    for plugin in config.invocation_params.plugins or ():
+        if not isinstance(plugin, str):
+            raise pytest.UsageError(
+                f"braid cannot spawn workers: pytest.main(plugins=[...]) was given {plugin!r}, an "
+                "object that no other interpreter has. Give the name of a module that is a plugin, "
+                "let workers be forked (--start-method fork), or run without workers (-n 0)"
+            )
 
 
 class Spawner(Zygote):
@@ -70,7 +88,14 @@ class Spawner(Zygote):
         invoked = self._config.invocation_params
         launch = m.Launch(
             flags=self._flags,
-            start=pack([[*map(str, invoked.args)], [*map(str, sys.argv)], [*map(str, sys.path)]]),
+            start=pack(
+                [
+                    [word for name in invoked.plugins or () for word in ("-p", str(name))]
+                    + [*map(str, invoked.args)],
+                    [*map(str, sys.argv)],
+                    [*map(str, sys.path)],
+                ]
+            ),
             folder=str(invoked.dir),
             environment=pack(environment),
             hash_seed=self._seed,
@@ -87,7 +112,9 @@ class Spawner(Zygote):
         channel = self._early[0].channel
         while (said := channel.waiting_one()) is None:
             if self._ended is not None:
-                return None
+                while select.select([channel.fileno()], [], [], 0)[0] and channel.read():
+                    pass
+                return channel.waiting_one()
             ready = self.live.wait_for(channel.fileno(), self.channel.fileno())
             if self.channel.fileno() in ready:
                 self._note_end()
@@ -111,12 +138,13 @@ class Spawner(Zygote):
         return Death(self._ended or 0, worker.place(), "\n".join([*printed, self.printed()]))
 
     def shut_down(self) -> None:
-        """Also of workers that have not got a test."""
+        """Also of workers that have not got a test: they were spares, and may still collect."""
         for worker in self._early.values():
             worker.queue.put((FINISH,))
+        self.interrupt(self._early)
         super().shut_down()
 
-    def last_messages(self) -> Iterator[m.FromZygote | m.FromWorker]:
+    def last_messages(self) -> Iterator[tuple[int, m.FromZygote | m.FromWorker]]:
         """And what those workers say that have not got a test."""
         speakers = {worker.channel.fileno(): worker for worker in self._early.values()}
         alive = True
@@ -124,12 +152,12 @@ class Spawner(Zygote):
             for descriptor in self.live.wait_for(self.channel.fileno(), *speakers):
                 if descriptor == self.channel.fileno():
                     alive = self.channel.read()
-                    yield from self.channel.waiting()
+                    yield from ((0, said) for said in self.channel.waiting())
                     continue
-                channel = speakers[descriptor].channel
-                if not channel.read():
+                worker = speakers[descriptor]
+                if not worker.channel.read():
                     del speakers[descriptor]
-                yield from channel.waiting()
+                yield from ((worker.slot, said) for said in worker.channel.waiting())
 
     def close(self) -> None:
         super().close()

@@ -33,7 +33,8 @@ class Questions:
     def __init__(self) -> None:
         self._places: dict[str, tuple[str, int]] = {}
         self._is_open = True
-        self._listed: set[str] = set()
+        self._listed: dict[str, tuple[str, int] | None] = {}
+        """Where a name was listed, with all others, that was not read since."""
         self._stop = self._watch_environment()
         self.has_answers = False
         """Whether the variables are set, as they are in the zygote: then all but one are right for
@@ -57,7 +58,7 @@ class Questions:
     def _watch_environment(self) -> Callable[[], None]:
         """Note who reads one of ``VARIABLES``; returns what ends it.
 
-        A copy of the whole environment is no question: it reads each name that it has listed. The
+        A copy of the whole environment is no question: it reads each name where it lists them. The
         two functions are attributes of ``os.environ`` (``os._Environ``); without them nothing is
         noted.
         """
@@ -74,7 +75,7 @@ class Questions:
         def decodekey(name: Any) -> Any:
             listed = decode(name)
             if listed in VARIABLES:
-                self._listed.add(listed)
+                self._listed[listed] = _asker(sys._getframe(1))
             return listed
 
         def stop() -> None:
@@ -87,8 +88,8 @@ class Questions:
     def _read(self, name: str, accessor: FrameType) -> None:
         if accessor.f_code.co_name != "__getitem__":
             return  # it is set, or deleted
-        if name in self._listed:
-            self._listed.discard(name)
+        place = _asker(accessor)
+        if self._listed.pop(name, _NOWHERE) == place:
             return
         if not (self.has_answers and (name != WORKER or _only_whether(accessor.f_back))):
             self.note(name)
@@ -162,6 +163,9 @@ def _asker(frame: FrameType | None) -> tuple[str, int] | None:
     if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in _HARMLESS:
         return None
     return frame.f_code.co_filename, frame.f_lineno
+
+
+_NOWHERE = ("", 0)
 
 
 def _only_whether(frame: FrameType | None) -> bool:

@@ -183,8 +183,8 @@ class LastWord:
 
     It does not return into pytest, which would go on to ``pytest_unconfigure`` (where the worker is
     forked, that is the zygote's to call) and then into whatever called pytest. A worker that
-    retires goes no further than here: the session ends, once, in the last worker of the slot.
-    ``farewell`` ends the process.
+    retires, and shares its session with its successors because it is forked, goes no further than
+    here: the session ends, once, in the last worker of the slot. ``farewell`` ends the process.
     """
 
     def __init__(
@@ -194,8 +194,11 @@ class LastWord:
         output: dict[str, Any],
         cleanups: Callable[[], None],
         farewell: Farewell,
+        *,
+        shares_session: bool,
     ) -> None:
         self._farewell = farewell
+        self._shares_session = shares_session
         self._reporter = reporter
         self._strand = strand
         self._output = output
@@ -210,7 +213,7 @@ class LastWord:
         code = 0
         retires = self._strand.retires and exitstatus in _IN_ORDER
         try:
-            if retires:
+            if retires and self._shares_session:
                 session_seam.leave(session, exitstatus)
             else:
                 yield

@@ -43,8 +43,10 @@ def become_worker(
     *,
     mark: bytes,
     cleanups: Callable[[], None],
+    shares_session: bool,
 ) -> MainStrand:
-    """Give a collected session a worker's descriptors and voice; its ``workerinput`` is there."""
+    """Give a collected session a worker's descriptors and voice; its ``workerinput`` is there.
+    ``shares_session``: with those who are forked from the same process."""
     config = session.config
     workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
@@ -66,7 +68,10 @@ def become_worker(
         reporter,
         Limit(session, Tally(kit.tally), _slot(workerinput)),
     )
-    last_word = LastWord(reporter, strand, config.workeroutput, cleanups, farewell)  # type: ignore[attr-defined]
+    workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+    last_word = LastWord(
+        reporter, strand, workeroutput, cleanups, farewell, shares_session=shares_session
+    )
     config.pluginmanager.register(last_word, "braid-last-word")
     return strand
 

@@ -77,7 +77,7 @@ class Collecting(Spokesman):
         remembers the tests in it."""
         tests = [node.nodeid for node in report.result if isinstance(node, pytest.Item)]
         self._found += len(tests)
-        if not self._is_reference:
+        if not (self._is_reference or report.failed):
             return
         if report.passed and report.nodeid not in self._remembered:
             return

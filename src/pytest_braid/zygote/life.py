@@ -204,5 +204,11 @@ class Zygote:
 
         cleanups = session_seam.fresh_cleanups(self.config)
         return become_worker(
-            session, birth.kit, speech, farewell, mark=birth.mark, cleanups=cleanups
+            session,
+            birth.kit,
+            speech,
+            farewell,
+            mark=birth.mark,
+            cleanups=cleanups,
+            shares_session=True,
         )

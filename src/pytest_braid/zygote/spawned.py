@@ -106,6 +106,7 @@ class Spawned:
             self._farewell,
             mark=self._launch.mark,
             cleanups=lambda: None,
+            shares_session=False,
         )
 
     def _farewell(self, goodbye: m.Goodbye, code: int) -> NoReturn:

@@ -25,19 +25,26 @@ from pytest_braid.wire.values import unpack
 from pytest_braid.zygote.nursery import Birth, Nursery
 
 _WORKER = """
-import json, os, sys
-args, sys.argv[:], sys.path[:] = json.loads(sys.stdin.buffer.readline())
+import sys
+sys.path[:] = filter(None, sys.path)
+import json, os
+args, sys.argv[:], path = json.loads(sys.stdin.buffer.readline())
 launch = sys.stdin.buffer.read()
-os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+nothing = os.open(os.devnull, os.O_RDONLY)
+os.dup2(nothing, 0)
+os.close(nothing)
+sys.path += path
 import pytest
-pytest.main(["-p", "pytest_braid.zygote.spawned", *args])
+sys.path[:] = path
+sys.exit(pytest.main(["-p", "pytest_braid.zygote.spawned", *args]))
 """
-"""It imports nothing of braid before pytest does, which warns of plugins that it cannot rewrite."""
+"""It imports nothing of braid before pytest does, which warns of plugins that it cannot rewrite;
+and nothing of the project, whose modules may have the names of the interpreter's."""
 
 
 def main() -> NoReturn:
     """``argv``: the number of the descriptor to the controller, and the controller's process id."""
-    descriptor, parent = map(int, sys.argv[1:])
+    descriptor, parent = map(int, sys.argv[1:3])
     interpreter.die_with(parent)
     channel: Channel[m.ToZygote] = Channel(socket.socket(fileno=descriptor), m.ToZygote)
     SpawningNursery(channel).serve()
