@@ -89,6 +89,7 @@ class Loop:
             KeyboardInterrupt: Ctrl-C a second time; processes may be left for ``abort``.
         """
         with ExitStack() as stack:
+            stack.callback(self._replay.finish)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)

@@ -71,6 +71,7 @@ class Replay:
         self._hook = config.hook
         self._tests = tests
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
+        self._properties: list[tuple[junit.Place, junit.Property]] = []
 
     def _test(self, number: int) -> m.Test:
         return self._tests[number % len(self._tests)]
@@ -118,12 +119,17 @@ class Replay:
         return report
 
     def noted(self, node: Node, said: m.JunitNoted) -> None:
-        junit.add_properties(self._config, said.properties)
+        test = len(self._tests) if said.test is None else said.test % len(self._tests)
+        self._properties += [((test, said.in_teardown), each) for each in said.properties]
         if said.test is not None and said.attributes:
             spec = self._test(said.test)
             report = pytest.TestReport(spec.nodeid, spec.location, {}, "passed", None, "setup")
             self._attribute(report, node, said.test)
             junit.add_attributes(self._config, report, said.attributes)
+
+    def finish(self) -> None:
+        """Tell what can only be told when all has been heard: properties of the run in order."""
+        junit.add_properties(self._config, self._properties)
 
     def _unpack(self, said: m.Report | m.CollectReported) -> Any:
         data = unpack(said.packed)

@@ -78,12 +78,26 @@ def add_attributes(config: pytest.Config, report: Any, attributes: dict[str, str
         log.node_reporter(report).attrs.update(attributes)
 
 
-def add_properties(config: pytest.Config, properties: Sequence[Property]) -> None:
-    """Add properties of the whole run. What several workers recorded, because a session fixture
-    ran in each, is there as often as in the one that recorded it most."""
+Place = tuple[int, bool]
+"""When something was recorded: the number of the test, and whether in its teardown."""
+
+
+def add_properties(config: pytest.Config, recorded: Sequence[tuple[Place, Property]]) -> None:
+    """Add properties of the whole run, in the order in which a serial run would have recorded them.
+
+    What several workers recorded, because a session fixture ran in each, is there as often as in
+    the one that recorded it most: where the first has set it up, or the last has torn it down.
+    """
     log = config.stash.get(xml_key, None)
     if log is None:
         return
-    for name, value, time in properties:
-        if log.global_properties.count((name, value)) < time:
-            log.global_properties.append((name, value))
+    places: dict[Property, list[Place]] = {}
+    for place, each in recorded:
+        places.setdefault(each, []).append(place)
+    kept = [
+        (max(found) if all(in_teardown for _, in_teardown in found) else min(found), each)
+        for each, found in places.items()
+    ]
+    log.global_properties += [
+        (name, value) for _, (name, value, _) in sorted(kept, key=lambda pair: pair[0])
+    ]

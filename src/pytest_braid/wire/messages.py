@@ -234,6 +234,7 @@ class JunitNoted(Message, frozen=True, gc=False, tag=True, array_like=True):
     after the last."""
 
     test: int | None
+    in_teardown: bool
     attributes: dict[str, str]
     properties: tuple[tuple[str, str, int], ...]
 

@@ -255,7 +255,7 @@ class Reporter(Spokesman):
         if self._notes is None:
             return
         noted = m.JunitNoted(
-            self.test, self._notes.take_attributes(), self._notes.take_properties()
+            self.test, is_last, self._notes.take_attributes(), self._notes.take_properties()
         )
         if noted.attributes or noted.properties:
             self.speech.hold(noted)
