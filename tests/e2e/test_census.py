@@ -104,7 +104,7 @@ HELD = {
         import subprocess
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         """,
-        r"child process \d+ \(.*python.* -c input\(\)\) is running",
+        r"child process \d+ \((.*python.* -c input\(\)|python.*)\) is running",
     ),
     "a pool of processes": (
         """

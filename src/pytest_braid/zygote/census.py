@@ -167,6 +167,8 @@ def _is_running(pid: str) -> bool:
 def _command(pid: str) -> str:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if not any(words):  # it becomes another program at this moment
+            words = [Path(f"/proc/{pid}/comm").read_bytes()]
     except OSError:
         return "ended meanwhile"
     return b" ".join(words).decode(errors="replace").strip()[:80]

@@ -16,7 +16,7 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Place
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
-from pytest_braid.worker.speech import Speech, Spokesman
+from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
 
 
 class Life(Protocol):
@@ -70,6 +70,10 @@ class Collecting(Spokesman):
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._life.pytest_session = session
         self._life.begin_session()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        ignore_interrupts()  # what follows is the end, which the controller waits for
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -21,7 +21,7 @@ from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import ZygoteKit
 from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.main import MainStrand
-from pytest_braid.worker.speech import Speech
+from pytest_braid.worker.speech import Speech, ignore_interrupts
 from pytest_braid.zygote.becoming import become_worker, give_basetemp, look_like_worker
 from pytest_braid.zygote.census import census, paired_hooks
 from pytest_braid.zygote.collecting import Collecting, Interruptible
@@ -119,6 +119,7 @@ class Zygote:
     def end(self, failure: BaseException | None = None) -> NoReturn:
         """The end of the zygote, when pytest is done with its config, on whatever path. ``failure``
         is that of a cleanup; what pytest itself lets through is on its way."""
+        ignore_interrupts()
         code = 0
         error = failure or sys.exc_info()[1]
         if error is not self._outer:

@@ -27,14 +27,14 @@ from pytest_braid.zygote.nursery import Birth, Nursery
 _WORKER = """
 import sys
 sys.path[:] = filter(None, sys.path)
-import json, os
+import json, mmap, os, socket, traceback
 args, sys.argv[:], path = json.loads(sys.stdin.buffer.readline())
 launch = sys.stdin.buffer.read()
 nothing = os.open(os.devnull, os.O_RDONLY)
 os.dup2(nothing, 0)
 os.close(nothing)
 sys.path += path
-import pytest
+import msgspec, pytest
 sys.path[:] = path
 sys.exit(pytest.main(["-p", "pytest_braid.zygote.spawned", *args]))
 """
