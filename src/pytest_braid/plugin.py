@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 
 class Option(NamedTuple):
@@ -272,19 +272,24 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.add_hookspecs(Hooks)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> None:
+) -> Generator[None, Any, Any]:
+    """Before pytest captures what is printed, and before any project code."""
+    if _is_ours(early_config):
+        _refuse(early_config.known_args_namespace)
+        _prepare(early_config, parser, args)
+    return (yield)
+
+
+def _prepare(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
 
-    And remember ``random`` as it is before any project code could seed it, and watch who asks for
-    the name of a worker.
+    And remember the process as it is before any project code could change it, and watch who asks
+    for the name of a worker.
     """
     given = early_config.known_args_namespace
-    if not _is_ours(early_config):
-        return
-    _refuse(given)
     if not early_config.pluginmanager.hasplugin("pytest_forked"):
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
@@ -296,9 +301,10 @@ def pytest_load_initial_conftests(
         and ("--forked" in args or _asks_for_workers(given))
     ):
         from pytest_braid.seam.identity import questions
-        from pytest_braid.seam.interpreter import remember_random
+        from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.census import remember_inheritance
 
+        remember_outputs()
         remember_random()
         remember_inheritance()
         questions(early_config)

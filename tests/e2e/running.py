@@ -57,7 +57,11 @@ class Ended:
     @property
     def counts(self) -> dict[str, int]:
         """Outcomes as the last line counts them: ``{"passed": 3, "failed": 1}``."""
-        return pytest.RunResult.parse_summary_nouns(self.text.splitlines())
+        try:
+            counts = pytest.RunResult.parse_summary_nouns(self.text.splitlines())
+        except ValueError:
+            counts = {}
+        return counts or {f"no outcome, but exit code {self.exit}:\n{self.text}{self.errors}": 0}
 
     @property
     def ran(self) -> Counter[str]:

@@ -281,6 +281,24 @@ def test_a_directory_of_configure_is_there_for_every_test_and_gone_at_the_end(
     assert [*base.iterdir()] == []
 
 
+@pytest.mark.parametrize("start", ["--start-method=fork", "--start-method=spawn"])
+def test_nothing_is_configured_before_the_controller_is(suite: Suite, start: str) -> None:
+    """Or one of the two could fail at what both make if it is not there."""
+    suite.conftest(
+        f"""
+        import os, time
+        MADE = {str(suite.base / "made")!r}
+        def pytest_configure(config):
+            if os.path.isdir(MADE): return
+            time.sleep(0.2)
+            os.makedirs(MADE)
+        """
+    )
+    suite.write(test_a="def test_1(): pass")
+    run = suite.braid(start)
+    assert run.exit == 0, run.text
+
+
 def test_what_only_the_controller_makes_reaches_the_workers(suite: Suite) -> None:
     base = suite.base / "made"
     base.mkdir()

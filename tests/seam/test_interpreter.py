@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -91,6 +93,28 @@ def test_files_are_flushed_before_a_fork() -> None:
         assert os.path.getsize(file.name) == 0  # noqa: PTH202
         interpreter.flush_files()
         assert os.path.getsize(file.name) == 4  # noqa: PTH202
+
+
+OUTPUT_IN_A_FILE = """
+import os
+from pytest_braid.seam import interpreter
+interpreter.remember_outputs()
+kept = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+assert not interpreter._writes_to_files()
+os.dup2(kept, 1)
+print("held", end="")
+interpreter.flush_files()
+os._exit(0)
+"""
+
+
+def test_the_heap_is_not_searched_for_output_that_leads_to_a_file() -> None:
+    """Nor where a capture has kept it under another number; and it is flushed all the same."""
+    with tempfile.TemporaryFile() as out:
+        env = os.environ | {"PYTHONUNBUFFERED": ""}
+        subprocess.run([sys.executable, "-c", OUTPUT_IN_A_FILE], stdout=out, env=env, check=True)
+        assert os.pread(out.fileno(), 9, 0) == b"held"
 
 
 def test_a_copy_runs_its_own_exit_callbacks_only() -> None:

@@ -6,7 +6,6 @@ so this module imports little.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import socket
@@ -44,9 +43,6 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
     """
     ours, theirs = socket.socketpair()
     files, place, parent = nameless_files(3), Place(), os.getpid()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
     interpreter.flush_files()
     seeded = interpreter.seeded_random()
     is_ours_to_thaw = not gc.get_freeze_count()

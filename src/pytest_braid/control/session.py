@@ -124,6 +124,8 @@ class Controller:
         if reporter is not None:
             reporter.showfspath = False  # results of several files come in between each other
         share_log_file(config)
+        if not isinstance(self._zygote, Spawner):
+            self._zygote.send(m.Configure())
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
@@ -156,7 +158,7 @@ class Controller:
             make_room(self._settings.workers)
             self._zygote.begin(nodes, self._basetemp())
         else:
-            self._zygote.send(m.Configure(pack(first.workerinput), self._basetemp()))
+            self._zygote.send(m.Collect(pack(first.workerinput), self._basetemp()))
 
     def _basetemp(self) -> str:
         """The base directory of the run; empty without pytest's plugin ``tmpdir``."""

@@ -112,7 +112,7 @@ def thaw() -> None:
 
 def end_process(code: int) -> NoReturn:
     """End a forked copy: what it registered itself is called, nothing of its parent's."""
-    for step in (_end_children, atexit._run_exitfuncs, _end_logs, flush_files, _flush_streams):
+    for step in (_end_children, atexit._run_exitfuncs, _end_logs, flush_files):
         with contextlib.suppress(Exception):
             step()
     os._exit(code)
@@ -141,12 +141,33 @@ def _end_logs() -> None:
         sys.modules["logging"].shutdown(own)
 
 
+_outputs: frozenset[tuple[int, int]] = frozenset()
+"""Files (device, inode) that are the standard output and error of this process, however often
+captures have duplicated the descriptor."""
+
+
+def remember_outputs() -> None:
+    """Remember, before they are captured, where the standard streams lead."""
+    global _outputs  # noqa: PLW0603 -- a fact of this process
+    _outputs = frozenset(filter(None, map(_identity, (1, 2))))
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        facts = os.fstat(descriptor)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def flush_files() -> None:
     """Write out what open files hold in their buffers.
 
     Before a fork, or every copy would write it; before a copy ends, for ``os._exit`` writes
-    nothing. The heap is searched only if some file is open for writing at all.
+    nothing. The heap is searched only if some file is open for writing at all, be it one that is
+    no standard stream: those have names.
     """
+    _flush_streams()
     if not _writes_to_files():
         return
     for candidate in gc.get_objects():
@@ -156,7 +177,7 @@ def flush_files() -> None:
 
 
 def _writes_to_files() -> bool:
-    """Whether a file with a name, of which there are few, is open for writing."""
+    """Whether a file with a name is open for writing: there are few."""
     try:
         descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
     except OSError:
@@ -171,13 +192,14 @@ def _is_written(descriptor: int) -> bool:
     except OSError:
         return False
     is_file = stat.S_ISREG(facts.st_mode) and facts.st_nlink > 0
-    return is_file and flags & os.O_ACCMODE != os.O_RDONLY
+    is_stream = (facts.st_dev, facts.st_ino) in _outputs
+    return is_file and not is_stream and flags & os.O_ACCMODE != os.O_RDONLY
 
 
 def _flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(Exception):
-            stream.flush()
+            stream.flush()  # type: ignore[union-attr]
 
 
 _remembered: RandomState | None = None

@@ -26,6 +26,11 @@ class Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Configure(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The controller has configured itself: do so too. Never both at once: plugins make directories
+    and files where they find none."""
+
+
+class Collect(Message, frozen=True, gc=False, tag=True, array_like=True):
     """Go on through pytest's session as a worker would, and collect.
 
     ``packed`` is the ``workerinput`` that plugins see before the workers exist; ``basetemp`` the
@@ -61,7 +66,7 @@ class Shutdown(Message, frozen=True, gc=False, tag=True, array_like=True):
     """All workers are gone: unconfigure and end."""
 
 
-ToZygote = Configure | Fork | Signal | Shutdown
+ToZygote = Configure | Collect | Fork | Signal | Shutdown
 
 
 class Launch(msgspec.Struct, frozen=True, gc=False, array_like=True):

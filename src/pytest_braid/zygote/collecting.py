@@ -29,15 +29,20 @@ class Life(Protocol):
     """Where pytest's live log goes, if it is not to be lost."""
     pytest_session: pytest.Session | None
 
+    def begin_configuring(self) -> None: ...
     def begin_session(self) -> None: ...
     def begin_tests(self, session: pytest.Session) -> MainStrand | None: ...
 
 
-class Interruptible:
-    """From the first hook of the session on pytest is ready for Ctrl-C."""
+class Configuring:
+    """The first hook of the session: from here on pytest is ready for Ctrl-C."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self) -> None:
+        self._life.begin_configuring()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
@@ -136,9 +141,12 @@ class Collecting(Spokesman):
         as many frames below it as in a serial run: recursion tests count them."""
         strand = self._life.begin_tests(session)
         if strand is not None:
-            with strand.telling_failures():
-                for item, nextitem in strand.tests():
-                    session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+            try:
+                with strand.telling_failures():
+                    for item, nextitem in strand.tests():
+                        session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+            finally:
+                ignore_interrupts()  # or one could come before any hook of the session's end
         return True
 
 

@@ -9,7 +9,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import pytest
 
@@ -24,8 +24,10 @@ from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, ignore_interrupts
 from pytest_braid.zygote.becoming import become_worker, give_basetemp, look_like_worker
 from pytest_braid.zygote.census import census, paired_hooks
-from pytest_braid.zygote.collecting import Collecting, Interruptible
+from pytest_braid.zygote.collecting import Collecting, Configuring
 from pytest_braid.zygote.nursery import Birth, ForkingNursery
+
+Order = TypeVar("Order", m.Configure, m.Collect)
 
 
 class Born(NamedTuple):
@@ -58,7 +60,7 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     life = Zygote(config, channel, markup, live_log, born)
     session_seam.end_with(config, life.end)
     config.pluginmanager.register(Collecting(life, kit.place), "braid-collecting")
-    config.pluginmanager.register(Interruptible())
+    config.pluginmanager.register(Configuring(life))
 
 
 def _redirect(config: pytest.Config, kit: ZygoteKit) -> None:
@@ -98,19 +100,27 @@ class Zygote:
         self._be_worker(born.workerinput)
 
     def _be_worker(self, workerinput: dict[str, Any]) -> None:
-        """The controller is configuring itself beside us. What its plugins want to tell a worker
-        comes when that is done, and is waited for by whoever looks at ``workerinput``."""
+        """What plugins of the controller want to tell a worker comes when its session has started,
+        which is beside us, and is waited for by whoever looks at ``workerinput``."""
         look_like_worker(self.config, self.output)
         os.environ.update(variables(workerinput))
         self._questions.has_answers = True
         self.begin_session = session_seam.answer_late(self.config, "workerinput", self._take_order)
 
-    def _take_order(self) -> WorkerInput:
+    def begin_configuring(self) -> None:
+        self._await(m.Configure)
+
+    def _await(self, kind: type[Order]) -> Order:
+        """The order that is due, unless the controller is gone or could not begin its session."""
         order = self.channel.receive()
         if order is None:
             os._exit(1)
-        if not isinstance(order, m.Configure):
-            raise KeyboardInterrupt  # the controller could not configure itself
+        if not isinstance(order, kind):
+            raise KeyboardInterrupt
+        return order
+
+    def _take_order(self) -> WorkerInput:
+        order = self._await(m.Collect)
         if order.basetemp:
             self._basetemp = Path(order.basetemp)
             session_seam.plan_basetemp(self.config, self._basetemp / "popen-zygote")

@@ -28,7 +28,7 @@ from pytest_braid.zygote.becoming import (
     give_basetemp,
     look_like_worker,
 )
-from pytest_braid.zygote.collecting import Collecting, Interruptible
+from pytest_braid.zygote.collecting import Collecting, Configuring
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -71,7 +71,7 @@ class Beginning:
             Collecting(life, Claim(self._kit.claim).place, is_reference=self._launch.is_reference),
             "braid-collecting",
         )
-        config.pluginmanager.register(Interruptible())
+        config.pluginmanager.register(Configuring(life))
 
 
 class Spawned:
@@ -93,8 +93,11 @@ class Spawned:
         run = Path(launch.basetemp) if launch.basetemp else None
         give_basetemp(config, run, workerinput, launch.number)
 
+    def begin_configuring(self) -> None:
+        """Nothing is to be waited for: the controller has begun its session."""
+
     def begin_session(self) -> None:
-        """Nothing is to be waited for: the controller had configured itself before."""
+        """Its ``workerinput`` is there."""
 
     def begin_tests(self, session: pytest.Session) -> MainStrand:
         if self._launch.is_reference:
