@@ -367,3 +367,30 @@ def test_a_resource_of_the_session_hooks_is_ended_as_often_as_it_is_started(suit
     words = log.read_text().split()
     assert words.count("start") == words.count("finish")
     assert run.exit == 0 or "pytest_sessionstart" in run.errors + run.text
+
+
+def test_fixtures_of_plugins_that_come_with_the_session_are_found_as_in_a_serial_run(
+    suite: Suite,
+) -> None:
+    suite.conftest(
+        """
+        import pytest
+        class Late:
+            @pytest.fixture
+            def late(self): return "late"
+            @pytest.fixture
+            def both(self): return "late"
+        class Early:
+            @pytest.fixture
+            def both(self): return "early"
+        def pytest_configure(config): config.pluginmanager.register(Early())
+        def pytest_sessionstart(session): session.config.pluginmanager.register(Late())
+        """
+    )
+    suite.write(
+        test_a="""
+        def test_late(late): assert late == "late"
+        def test_both(both, record_property): record_property("from", both)
+        """
+    )
+    suite.same()

@@ -81,3 +81,24 @@ def test_cleanups_of_a_copy_are_its_own(pytester: pytest.Pytester) -> None:
     config.add_cleanup(lambda: called.append("second"))
     clean()
     assert called == ["second", "first"]
+
+
+def test_the_search_for_fixtures_is_done_once_by_who_took_it_over(
+    pytester: pytest.Pytester,
+) -> None:
+    config = pytester.parseconfigure()
+    find = session.take_over_fixtures(config)
+    its_session: Any = pytest.Session.from_config(config)
+    config.hook.pytest_sessionstart(session=its_session)
+    assert not hasattr(its_session, "_fixturemanager")
+    find(its_session)
+    assert config.pluginmanager.get_plugin("funcmanage") is its_session._fixturemanager  # noqa: SLF001
+
+
+def test_a_pytest_without_that_search_is_left_as_it_is(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure()
+    config.pluginmanager.unregister(name="fixtures")
+    its_session = pytest.Session.from_config(config)
+    session.take_over_fixtures(config)(its_session)
+    config.hook.pytest_sessionstart(session=its_session)
+    assert config.pluginmanager.get_plugin("funcmanage") is None

@@ -50,6 +50,18 @@ def answer_late(config: pytest.Config, name: str, find: Callable[[], object]) ->
     return lambda: getattr(config, name) and None
 
 
+def take_over_fixtures(config: pytest.Config) -> Callable[[pytest.Session], None]:
+    """Do not let pytest search all plugins for fixtures when ``pytest_sessionstart`` comes to it;
+    returns what does so. Where it does not look as known, nothing is changed."""
+    plugin: Any = config.pluginmanager.get_plugin("fixtures")
+    hook: Any = config.hook.pytest_sessionstart
+    find: Callable[[pytest.Session], None] | None = getattr(plugin, hook.name, None)
+    if find is None or not hasattr(hook, "_remove_plugin"):
+        return lambda _session: None
+    hook._remove_plugin(plugin)
+    return find
+
+
 def plan_basetemp(config: pytest.Config, path: Path) -> None:
     """Name the base directory that is made when somebody wants it."""
     config.option.basetemp = str(path)

@@ -27,10 +27,9 @@ class Life(Protocol):
     markup: bool
     live_log: int | None
     """Where pytest's live log goes, if it is not to be lost."""
-    pytest_session: pytest.Session | None
 
     def begin_configuring(self) -> None: ...
-    def begin_session(self) -> None: ...
+    def begin_session(self, session: pytest.Session) -> None: ...
     def begin_tests(self, session: pytest.Session) -> MainStrand | None: ...
 
 
@@ -73,8 +72,7 @@ class Collecting(Spokesman):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self._life.pytest_session = session
-        self._life.begin_session()
+        self._life.begin_session(session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

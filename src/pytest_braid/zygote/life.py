@@ -105,10 +105,16 @@ class Zygote:
         look_like_worker(self.config, self.output)
         os.environ.update(variables(workerinput))
         self._questions.has_answers = True
-        self.begin_session = session_seam.answer_late(self.config, "workerinput", self._take_order)
+        self._answer = session_seam.answer_late(self.config, "workerinput", self._take_order)
 
     def begin_configuring(self) -> None:
         self._await(m.Configure)
+        self._find_fixtures = session_seam.take_over_fixtures(self.config)
+
+    def begin_session(self, session: pytest.Session) -> None:
+        self.pytest_session = session
+        self._find_fixtures(session)  # it takes a while, in which the controller's session starts
+        self._answer()
 
     def _await(self, kind: type[Order]) -> Order:
         """The order that is due, unless the controller is gone or could not begin its session."""

@@ -96,8 +96,8 @@ class Spawned:
     def begin_configuring(self) -> None:
         """Nothing is to be waited for: the controller has begun its session."""
 
-    def begin_session(self) -> None:
-        """Its ``workerinput`` is there."""
+    def begin_session(self, session: pytest.Session) -> None:
+        self.pytest_session = session
 
     def begin_tests(self, session: pytest.Session) -> MainStrand:
         if self._launch.is_reference:
