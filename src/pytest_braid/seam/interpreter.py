@@ -146,18 +146,10 @@ _outputs: frozenset[tuple[int, int]] = frozenset()
 captures have duplicated the descriptor."""
 
 
-def remember_outputs() -> None:
-    """Remember, before they are captured, where the standard streams lead."""
+def remember_outputs(outputs: frozenset[tuple[int, int]]) -> None:
+    """Remember where the standard streams led before they were captured."""
     global _outputs  # noqa: PLW0603 -- a fact of this process
-    _outputs = frozenset(filter(None, map(_identity, (1, 2))))
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    try:
-        facts = os.fstat(descriptor)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
+    _outputs = outputs
 
 
 def flush_files() -> None:

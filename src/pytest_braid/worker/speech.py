@@ -247,7 +247,7 @@ class Reporter(Spokesman):
         if self._notes is not None:
             self.tell_notes(is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
-        if report.outcome == "failed":
+        if report.outcome not in ("passed", "skipped"):  # "rerun" of plugins is a failure, too
             self.speech.flush()
 
     def tell_notes(self, *, is_last: bool) -> None:
