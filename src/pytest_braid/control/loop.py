@@ -434,7 +434,9 @@ class Loop:
 
     def _tell(self, event: e.SchedulerEvent) -> None:
         self._record(event)
-        self._carry_out(self._scheduler.handle(event))
+        commands = self._scheduler.handle(event)
+        if commands:
+            self._carry_out(commands)
 
     def _record(self, event: e.RunEvent) -> None:
         if self._log is not None:
