@@ -5,24 +5,28 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from pytest_braid.control.ending import Ending
+from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
+from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
-    different,
+    failed_at_its_end,
+    gave_up_text,
     refusal,
     spawned_instead,
 )
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
-from pytest_braid.seam import output, reports
+from pytest_braid.seam import output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
 from pytest_braid.seam.live import share_log_file
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
+    from pytest_braid.control.summary import Summary
     from pytest_braid.schedule.scheduler import Scheduler
 
 
@@ -47,9 +52,6 @@ _SCHEDULERS = {
     Mode.EACH: "EachScheduling",
 }
 """What ``-v`` calls the modes: the names of pytest-xdist's classes."""
-
-
-_NOT_YET = "before it collected anything"
 
 
 class Settings(Protocol):
@@ -96,24 +98,14 @@ class Controller:
         """Reasons against forking from this process."""
         self._nodes = NodeManager(config, settings.testrun_uid)
         self._made: dict[int, Node] = {}
-        self._tests: Sequence[m.Test] = ()
-        self._collected = False
-        self._uncollected: set[str] = set()
-        self._waiting: m.Waiting | None = None
-        self._is_failed = False
-        self._interruption: m.Interrupted | None = None
-        self._is_ending = False
-        self._is_ended = False
-        self._is_heard_out = False
-        self._is_killed = False
-        self._reaped: tuple[int, str] | None = None
-        self._is_told = False
-        """Whether the run has an error that explains why the zygote failed."""
+        self._failures = Failures(config)
+        self._intake = Intake(config, self._failures, self._show_collected)
+        self._ending = Ending(zygote, self._hear_last)
         self._has_forked = False
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
+        self._summary: Summary | None = None
         self._log: EventLog | None = None
-        self._warned: set[tuple[str, str, str, int]] = set()
         self._unfinished: list[int] = []
 
     # --- before the tests ---------------------------------------------------------------------
@@ -133,9 +125,8 @@ class Controller:
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
-        """The zygote configures the same plugins: what they say twice is shown once."""
         if when == "config":
-            self._warned.add(_key(warning_message))
+            self._intake.note_warning(warning_message)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -178,66 +169,17 @@ class Controller:
     def pytest_collection(self, session: pytest.Session) -> bool:
         """Wait for what the zygote collects."""
         output.show_collecting(session.config)
-        replay = self._replay()
-        while self._waiting is None:
-            said = self._zygote.collected()
-            if said is None or isinstance(said, m.ZygoteEnded | m.Goodbye):
-                self._raise_early_end(session, said)
-            else:
-                self._on_collecting(session, replay, said)
+        self._intake.take(session, self._zygote, self._replay())
         return True
 
-    def _on_collecting(
-        self, session: pytest.Session, replay: Replay, said: m.FromZygote | m.FromWorker
-    ) -> None:
-        match said:
-            case m.CollectReported():
-                if replay.collect_report(session, said).failed:
-                    self._uncollected.add(unpack(said.packed)["nodeid"])
-            case m.Deselected():
-                replay.deselected(session, said.nodeids)
-            case m.Warned():
-                self._replay_warning(replay, said)
-            case m.Collected():
-                self._take_collection(session, said)
-            case m.Waiting():
-                self._waiting = said
-                session.testscollected = len(self._tests)
-            case m.UsageFailed() | m.Interrupted() | m.InternalFailed():
-                self._is_failed = True
-                self._raise_failure(said)
-            case _:
-                pass
-
-    def _raise_failure(self, said: m.UsageFailed | m.Interrupted | m.InternalFailed) -> None:
-        match said:
-            case m.UsageFailed():
-                raise pytest.UsageError(*said.texts)
-            case m.Interrupted():
-                self._raise_interrupted(said)
-            case m.InternalFailed():
-                self._internal_error(said.text)
-
-    def _replay_warning(self, replay: Replay, said: m.Warned) -> None:
-        key = (said.bases[0].partition(":")[2], said.text, said.filename, said.lineno)
-        if said.when != "config" or key not in self._warned:
-            replay.warning(said)
-
-    def _take_collection(self, session: pytest.Session, said: m.Collected) -> None:
-        from pytest_braid.control.replay import Items
-
-        self._collected = True
-        self._tests = said.tests
-        session.items = Items(session, said.tests)  # type: ignore[assignment]
-        if said.stepwise is not None:
-            session_seam.set_stepwise_count(session.config, said.stepwise)
+    def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
-        self._scheduler = self._make_scheduler()
-        self._say_collected(session, said, self._scheduler.slots)
+        self._scheduler = self._make_scheduler(said.tests)
+        say_collected(session, said, self._scheduler.slots, _SCHEDULERS[self._mode])
 
-    def _make_scheduler(self) -> Scheduler:
+    def _make_scheduler(self, tests: Sequence[m.Test]) -> Scheduler:
         from pytest_braid.control.units import specs_of
         from pytest_braid.schedule.scheduler import Scheduler
 
@@ -250,54 +192,7 @@ class Controller:
             max_chunk=wanted.max_chunk,
             max_tests_per_worker=wanted.max_tests,
         )
-        return Scheduler(specs_of(self._tests, self._mode, wanted.workers), settings)
-
-    def _say_collected(self, session: pytest.Session, said: m.Collected, workers: int) -> None:
-        output.show_collected(session.config, said.found)
-        reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or session.config.option.verbose < 0:
-            return
-        for line in said.lines:
-            reporter.write_line(line)
-        if workers:
-            noun = "worker" if workers == 1 else "workers"
-            items = "item" if len(said.tests) == 1 else "items"
-            reporter.write_line(f"{workers} {noun} [{len(said.tests)} {items}]")
-            if session.config.option.verbose > 0:
-                reporter.write_line(f"scheduling tests via {_SCHEDULERS[self._mode]}")
-
-    def _raise_early_end(
-        self, session: pytest.Session, said: m.ZygoteEnded | m.Goodbye | None
-    ) -> None:
-        """Who collects ended without a collection: as a serial run would, for the same reason."""
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
-        if session.shouldstop:
-            raise session.Interrupted(session.shouldstop)
-        if said is None:
-            self._internal_error(self._how_the_collection_ended())
-        if isinstance(said, m.Goodbye):
-            status = int(unpack(said.packed)["exitstatus"])
-        else:
-            status = said.exitstatus
-        pytest.exit("the collection ended without a result", status)
-
-    def _how_the_collection_ended(self) -> str:
-        death = self._zygote.collector()
-        how = describe_end(death.status)
-        where = f"while it collected {death.place!r}" if death.place else _NOT_YET
-        return (
-            f"braid: the process that collects the tests is gone: {how}, {where}. Run with -n 0 "
-            f"to see more.\n{death.printed}"
-        )
-
-    def _internal_error(self, text: str) -> NoReturn:
-        """What braid says of itself begins with the reason, a traceback ends with it."""
-        self._is_told = True
-        self._hook.pytest_internalerror(excrepr=_Text(text), excinfo=None)
-        lines = text.strip().splitlines()
-        reason = lines[0] if text.startswith("braid: ") else lines[-1]
-        pytest.exit(reason, pytest.ExitCode.INTERNAL_ERROR)
+        return Scheduler(specs_of(tests, self._mode, wanted.workers), settings)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -308,7 +203,7 @@ class Controller:
                 f"{session.testsfailed} error{'s' if session.testsfailed != 1 else ''} during "
                 "collection"
             )
-        if not self._tests:
+        if not self._intake.tests:
             return True
         make_room(self._settings.workers)
         reasons = self._reasons_against_forking()
@@ -327,14 +222,15 @@ class Controller:
 
     def _reasons_against_forking(self) -> list[str]:
         """``--start-method fork`` insists where nothing can break but what the project does."""
-        assert self._waiting is not None
+        waiting = self._intake.waiting
+        assert waiting is not None
         assert self._scheduler is not None
         if isinstance(self._zygote, Spawner):
             return []
-        reasons = [*self._waiting.reasons]
+        reasons = [*waiting.reasons]
         if self._settings.start_method != "fork":
             inputs = [self._node(slot).workerinput for slot in range(self._scheduler.slots)]
-            reasons += [*self._waiting.doubts, *mistaken(self._waiting.asked, inputs)]
+            reasons += [*waiting.doubts, *mistaken(waiting.asked, inputs)]
         return reasons
 
     def _spawn_instead(self, reasons: Sequence[str]) -> None:
@@ -342,60 +238,65 @@ class Controller:
         require_spawnable(self._config)
         output.say(self._config, spawned_instead(reasons))
         self._end_zygote()
-        status, printed = self._reap_zygote()
+        status, printed = self._ending.reap()
         if status:
-            self._internal_error(failed_at_its_end(status, printed))
-        self._is_ending = self._is_ended = self._is_heard_out = False
-        self._reaped = None
+            self._failures.raise_internal(failed_at_its_end(status, printed))
         spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
+        self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
         """Import it only now: until here the zygote waits for us, from here on it works."""
         from pytest_braid.control.replay import Replay
 
-        return Replay(self._config, self._tests)
+        return Replay(self._config, self._intake.tests)
 
     def _make_loop(self, session: pytest.Session) -> Loop:
         from pytest_braid.control.loop import Loop
+        from pytest_braid.control.summary import Summary
         from pytest_braid.control.watch import Limits
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
             self._zygote.live.expect(self._scheduler.slots)
-        return Loop(
+        is_each = self._mode is Mode.EACH
+        tests = self._intake.tests
+        loop = Loop(
             session,
             zygote=self._zygote,
             scheduler=self._scheduler,
             replay=self._replay(),
-            tests=self._tests,
-            uncollected=self._uncollected,
-            copies=self._settings.workers if self._mode is Mode.EACH else 1,
+            tests=tests,
+            uncollected=self._intake.uncollected,
+            copies=self._settings.workers if is_each else 1,
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
         )
+        self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
+        return loop
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
         if loop.usage_errors:
             raise pytest.UsageError(*loop.usage_errors)
         for text in loop.internal_errors:
-            self._internal_error(text)
+            self._failures.raise_internal(text)
         if loop.zygote_died:
+            assert self._summary is not None
             how = describe_end(self._zygote.wait())
-            self._internal_error(
+            lines = (*self._summary.cut(), *self._summary.unaccounted(self._unfinished))
+            self._failures.raise_internal(
                 f"braid: the process that forks the workers is gone: {how}. No test can be "
-                f"started any more.\n{self._zygote.printed()}\n"
-                + "\n".join((*self._cut_lines(loop), *self._ledger_lines(loop)))
+                f"started any more.\n{self._zygote.printed()}\n" + "\n".join(lines)
             )
         if loop.different:
             names = " and ".join(loop.different)
             session.shouldfail = f"{names} collected other tests, see above"
             raise session.Failed(session.shouldfail)
         if loop.interrupts.said is not None:
-            self._raise_interrupted(loop.interrupts.said)
+            self._failures.raise_interrupted(loop.interrupts.said)
         self._raise_stop(session, loop)
 
     def _raise_stop(self, session: pytest.Session, loop: Loop) -> None:
@@ -410,19 +311,9 @@ class Controller:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
 
-    def _raise_interrupted(self, said: m.Interrupted) -> NoReturn:
-        """As a serial run ends when a test raises an interrupt or calls ``pytest.exit``."""
-        self._interruption = said
-        if said.kind == "exit":
-            pytest.exit(said.text, said.returncode)
-        raise KeyboardInterrupt(*filter(None, [said.text]))
-
     @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self) -> None:
-        """The terminal has heard of it by now and would show where this process raised it."""
-        said = self._interruption
-        if said is not None and said.crash is not None:
-            reports.show_interruption(self._config, said.crash, said.shown)
+        self._failures.show_interruption()
 
     # --- after the tests ----------------------------------------------------------------------
 
@@ -432,7 +323,7 @@ class Controller:
         if self._loop is not None and not self._loop.is_over:
             self._loop.abort()
             self._zygote.kill_spares()
-        if not self._is_ended:
+        if not self._ending.is_over:
             self._end_zygote()
         if self._loop is not None and self._loop.interrupts.is_sigterm:
             session.exitstatus = 128 + signal.SIGTERM
@@ -441,38 +332,24 @@ class Controller:
         if self._log is not None:
             self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
             self._log.close()
-        self._remember_nodeids(session)
+        self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:
-        """Its session ends in order: it may be collecting, it waits for orders, or it ends of
-        what it has said."""
-        self._is_ending = True
-        if self._made and self._waiting is None and not self._is_failed:
-            self._zygote.break_off()
-        self._zygote.shut_down()
-        if not self._has_forked:  # its session is the only one, and counts as a worker's
-            self._hear_out()
-        self._is_ended = True  # or, if Ctrl-C came meanwhile, it is killed
+        """If it has not forked, its session is the only one, and counts as a worker's."""
+        intake = self._intake
+        is_collecting = bool(self._made) and intake.waiting is None and not intake.is_failed
+        self._ending.begin(is_collecting=is_collecting, hear_out=not self._has_forked)
 
-    def _hear_out(self) -> None:
-        """Until its last message: a process that a test module has forked may hold its end of the
-        socket open for as long as it likes."""
-        replay = self._replay()
-        if self._is_heard_out:
-            return
-        for slot, said in self._zygote.last_messages():
-            match said:
-                case m.ZygoteEnded():
-                    self._is_heard_out = True
-                    if not self._has_forked:
-                        self._take_output(slot, said.packed)
-                    return
-                case m.Goodbye():
-                    self._take_output(slot, said.packed)
-                case m.Warned():
-                    self._replay_warning(replay, said)
-                case _:
-                    pass
+    def _hear_last(self, slot: int, said: m.FromZygote | m.FromWorker) -> None:
+        match said:
+            case m.ZygoteEnded() if not self._has_forked:
+                self._take_output(slot, said.packed)
+            case m.Goodbye():
+                self._take_output(slot, said.packed)
+            case m.Warned():
+                self._intake.replay_warning(self._replay(), said)
+            case _:
+                pass
 
     def _take_output(self, slot: int, packed: bytes | None) -> None:
         """Of who has collected and got no test."""
@@ -481,105 +358,26 @@ class Controller:
             node.workeroutput.update(unpack(packed))
             self._hook.pytest_testnodedown(node=node, error=None)
 
-    def _remember_nodeids(self, session: pytest.Session) -> None:
-        """``cache/nodeids`` for ``--new-first``: its plugin has not seen a collection here."""
-        config = session.config
-        if not self._collected or config.pluginmanager.get_plugin("nfplugin") is None:
-            return
-        known = set(config.cache.get("cache/nodeids", []))
-        known.update(test.nodeid for test in self._tests)
-        config.cache.set("cache/nodeids", sorted(known))
-
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Also where the session never started (an error while configuring)."""
-        if self._is_ending and not self._is_ended:
-            self._kill_zygote()
+        if self._ending.is_begun and not self._ending.is_over:
+            self._ending.kill()
         status, printed = self._reap_zygote()
-        if status != 0 and not (self._is_killed or self._is_told):
+        if status != 0 and not (self._ending.is_killed or self._failures.is_told):
             # The terminal reporter has said its last.
             print(failed_at_its_end(status, printed), file=sys.stderr)  # noqa: T201
             raise SystemExit(pytest.ExitCode.INTERNAL_ERROR)
 
     def _reap_zygote(self) -> tuple[int, str]:
-        """Its status, and what it has printed."""
-        if self._reaped is not None:
-            return self._reaped
-        try:
-            if not (self._is_ending or self._is_ended):
+        if not self._ending.is_begun:
+            try:
                 self._end_zygote()
-            self._hear_out()
-            status = self._zygote.wait()
-        except KeyboardInterrupt:
-            self._kill_zygote()
-            raise
-        self._reaped = status, self._zygote.printed()
-        self._zygote.close()
-        return self._reaped
-
-    def _kill_zygote(self) -> None:
-        self._is_killed = True
-        self._zygote.signal(signal.SIGKILL)
+            except KeyboardInterrupt:
+                self._ending.kill()
+                raise
+        return self._ending.reap()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        for title, lines in (
-            ("braid: interrupted while running", self._cut_lines(loop)),
-            ("braid: workers that died without a test", loop.ledger.deaths),
-            ("braid: tests without exactly one outcome", self._ledger_lines(loop)),
-            ("braid: different tests were collected", different(self._tests, loop.different)),
-        ):
-            if lines:
-                terminalreporter.section(title, sep="=", red=True)
-                terminalreporter.write("\n".join(lines) + "\n")
-
-    def _cut_lines(self, loop: Loop) -> list[str]:
-        return [
-            f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)"
-            for cut in loop.ledger.cut
-        ]
-
-    def _ledger_lines(self, loop: Loop) -> list[str]:
-        cut = {cut.test for cut in loop.ledger.cut}
-        return [
-            *(f"not run: {self._named(n)}" for n in self._unfinished if n not in cut),
-            *(f"ended twice: {self._named(n)}" for n in loop.ledger.twice),
-        ]
-
-    def _named(self, test: int) -> str:
-        """Its node id and, in mode ``each``, the worker that began to run its copy."""
-        copy = test // len(self._tests)
-        of = f" (copy of gw{copy})" if self._mode is Mode.EACH else ""
-        return self._nodeid(test) + of
-
-    def _nodeid(self, test: int) -> str:
-        return self._tests[test % len(self._tests)].nodeid
-
-
-def failed_at_its_end(status: int, printed: str) -> str:
-    return (
-        "braid: the process that collected the tests, and forked the workers, failed in "
-        f"pytest_unconfigure or at exit: {describe_end(status)}.\n{printed}"
-    )
-
-
-def gave_up_text(restarts: int) -> str:
-    if restarts == 0:
-        return "a worker crashed and worker restarting is disabled (--max-worker-restart=0)"
-    return f"maximum crashed workers reached: {restarts} (--max-worker-restart)"
-
-
-class _Text:
-    """An ``excrepr`` that is already text."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-
-def _key(message: Any) -> tuple[str, str, str, int]:
-    return (message.category.__qualname__, str(message.message), message.filename, message.lineno)
+        if self._summary is not None:
+            self._summary.write(terminalreporter, self._unfinished)

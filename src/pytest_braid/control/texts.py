@@ -1,10 +1,11 @@
-"""What a run says that could not fork, or whose workers do not agree."""
+"""What a run says that could not fork, whose workers do not agree, or that ends badly."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 
+from pytest_braid.control.fleet import describe_end
 from pytest_braid.wire import messages as m
 
 COLLECTIONS_DIFFER = 10
@@ -51,3 +52,18 @@ def different(tests: Sequence[m.Test], collected: Mapping[str, Sequence[str]]) -
             "Nothing was run by these workers."
         )
     return lines
+
+
+def failed_at_its_end(status: int, printed: str) -> str:
+    """``status`` as ``os.waitstatus_to_exitcode`` gives it."""
+    return (
+        "braid: the process that collected the tests, and forked the workers, failed in "
+        f"pytest_unconfigure or at exit: {describe_end(status)}.\n{printed}"
+    )
+
+
+def gave_up_text(restarts: int) -> str:
+    """After so many crashed workers."""
+    if restarts == 0:
+        return "a worker crashed and worker restarting is disabled (--max-worker-restart=0)"
+    return f"maximum crashed workers reached: {restarts} (--max-worker-restart)"
