@@ -7,13 +7,16 @@ nothing else. It is also the composition root, the one module that knows all the
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from importlib.metadata import Distribution, DistributionFinder
 
 
 def _identities(*descriptors: int) -> Iterator[tuple[int, int]]:
@@ -266,6 +269,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         return
     pluginmanager.set_blocked("xdist")
     pluginmanager.set_blocked("xdist.looponfail")
+    if StandIns not in sys.meta_path:
+        sys.meta_path.append(StandIns)
     from argparse import SUPPRESS
 
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
@@ -382,6 +387,32 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
         "(-n 1 makes one)"
     )
+
+
+class StandIns:
+    """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
+    that they ask for, where it is not installed."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
+        if name != "xdist":
+            return None
+        from pytest_braid.compat.finder import spec_of
+
+        return spec_of(name)
+
+    @staticmethod
+    def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
+        """Only if asked for by name: in a list of what is installed it has no place."""
+        if context.name != "pytest-xdist":
+            return ()
+        from pytest_braid.compat.finder import StandIn
+
+        return (StandIn(context.name),)
+
+    @staticmethod
+    def invalidate_caches() -> None:
+        """There are none."""
 
 
 class AsXdist:
@@ -506,6 +537,27 @@ class Hooks:
     def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int | None:
         """How many workers ``-n auto`` and ``-n logical`` mean
         (``config.option.numprocesses`` says which of the two)."""
+
+    @pytest.hookspec
+    def pytest_xdist_newgateway(self, gateway: Any) -> None:
+        """In the controller: a worker's gateway, which has its name as ``id``, has been made."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """In the controller: which tests stay together, by the method ``_split_scope(nodeid)`` of
+        what is returned."""
+
+    @pytest.hookspec
+    def pytest_xdist_rsyncstart(self, source: Any, gateways: Sequence[Any]) -> None:
+        """Never called: nothing is copied to workers of the same machine."""
+
+    @pytest.hookspec
+    def pytest_xdist_rsyncfinish(self, source: Any, gateways: Sequence[Any]) -> None:
+        """Never called, like ``pytest_xdist_rsyncstart``."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_xdist_getremotemodule(self) -> Any:
+        """Refused: a worker is a copy of this process and runs no module of its own."""
 
     @pytest.hookspec
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:

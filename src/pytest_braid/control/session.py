@@ -12,6 +12,7 @@ import pytest
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
+from pytest_braid.control.foreign import Foreign, refuse_remote_modules, scheduling
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
@@ -41,17 +42,6 @@ if TYPE_CHECKING:
     from pytest_braid.control.replay import Replay
     from pytest_braid.control.summary import Summary
     from pytest_braid.schedule.scheduler import Scheduler
-
-
-_SCHEDULERS = {
-    Mode.LOAD: "LoadScheduling",
-    Mode.WORKSTEAL: "WorkStealingScheduling",
-    Mode.LOADSCOPE: "LoadScopeScheduling",
-    Mode.LOADFILE: "LoadFileScheduling",
-    Mode.LOADGROUP: "LoadGroupScheduling",
-    Mode.EACH: "EachScheduling",
-}
-"""What ``-v`` calls the modes: the names of pytest-xdist's classes."""
 
 
 class Settings(Protocol):
@@ -141,6 +131,7 @@ class Controller:
                     at=time.monotonic(),
                 )
             )
+        refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
         first = self._node(0)
@@ -159,6 +150,7 @@ class Controller:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
         if slot not in self._made:
             node = Node(self._nodes, slot, self._settings.workers)
+            self._hook.pytest_xdist_newgateway(gateway=node.gateway)
             self._hook.pytest_configure_node(node=node)
             self._made[slot] = node
         return self._made[slot]
@@ -176,14 +168,15 @@ class Controller:
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
-        self._scheduler = self._make_scheduler(said.tests)
-        say_collected(session, said, self._scheduler.slots, _SCHEDULERS[self._mode])
+        how = scheduling(self._config, self._mode)
+        self._scheduler = self._make_scheduler(said.tests, how)
+        say_collected(session, said, self._scheduler.slots, how.name)
 
-    def _make_scheduler(self, tests: Sequence[m.Test]) -> Scheduler:
+    def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
         from pytest_braid.control.units import specs_of
         from pytest_braid.schedule.scheduler import Scheduler
 
-        wanted = self._settings
+        wanted, self._mode = self._settings, how.mode
         settings = SchedulerSettings(
             workers=wanted.workers,
             mode=self._mode,
@@ -192,7 +185,7 @@ class Controller:
             max_chunk=wanted.max_chunk,
             max_tests_per_worker=wanted.max_tests,
         )
-        return Scheduler(specs_of(tests, self._mode, wanted.workers), settings)
+        return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)
 
     # --- the tests ----------------------------------------------------------------------------
 

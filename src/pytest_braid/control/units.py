@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pytest_braid.model.tests import Mode, TestSpec
 from pytest_braid.wire import messages as m
 
 
-def specs_of(tests: Sequence[m.Test], mode: Mode, workers: int) -> list[TestSpec]:
+def specs_of(
+    tests: Sequence[m.Test],
+    mode: Mode,
+    workers: int,
+    split: Callable[[str], str] | None = None,
+) -> list[TestSpec]:
     """One spec for each time that a test is to run.
 
     In mode ``each`` that is once in each of ``workers`` copies of the collection: of ``n`` tests,
-    spec ``w * n + i`` is test ``i`` in copy ``w``. Otherwise spec ``i`` is test ``i``.
+    spec ``w * n + i`` is test ``i`` in copy ``w``. Otherwise spec ``i`` is test ``i``. ``split``
+    names the unit of a node id, in a mode of units, instead of the mode.
     """
     if mode is Mode.EACH:
         return [
@@ -26,7 +32,12 @@ def specs_of(tests: Sequence[m.Test], mode: Mode, workers: int) -> list[TestSpec
             for index, test in enumerate(tests)
         ]
     return [
-        TestSpec(index, test.nodeid, unit_of(test, mode), test.own_process)
+        TestSpec(
+            index,
+            test.nodeid,
+            split(test.nodeid) if split else unit_of(test, mode),
+            test.own_process,
+        )
         for index, test in enumerate(tests)
     ]
 

@@ -1,0 +1,5 @@
+"""``LoadScheduling``, where pytest-xdist has it."""
+
+from . import LoadScheduling
+
+__all__ = ["LoadScheduling"]

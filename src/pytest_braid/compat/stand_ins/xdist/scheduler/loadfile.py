@@ -1,0 +1,5 @@
+"""``LoadFileScheduling``, where pytest-xdist has it."""
+
+from . import LoadFileScheduling
+
+__all__ = ["LoadFileScheduling"]

@@ -1,0 +1,5 @@
+"""``WorkStealingScheduling``, where pytest-xdist has it."""
+
+from . import WorkStealingScheduling
+
+__all__ = ["WorkStealingScheduling"]

@@ -1,0 +1,151 @@
+"""What projects for pytest-xdist import, implement and ask for is here without pytest-xdist."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.running import Stage
+
+
+def test_its_functions_and_hooks_can_be_imported(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import xdist
+        from xdist.newhooks import pytest_handlecrashitem
+        def pytest_sessionstart(session):
+            if not hasattr(session.config, "workerinput"):
+                note("start", xdist.is_xdist_worker(session), xdist.is_xdist_controller(session),
+                     xdist.is_xdist_master(session), xdist.get_xdist_worker_id(session))
+        """,
+        test_a="""
+        import xdist
+        def test_1(request):
+            note("test", xdist.is_xdist_worker(request), xdist.is_xdist_controller(request),
+                 xdist.is_xdist_master(request), xdist.get_xdist_worker_id(request))
+        """,
+    )
+    assert stage.run().notes == ["start False True True master", "test True False False gw0"]
+    assert stage.run(workers=0).notes == [
+        "start False False False master",
+        "test False False False master",
+    ]
+
+
+def test_the_version_is_that_of_the_interface_and_only_who_asks_hears_it(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        from importlib import metadata
+        def test_1():
+            assert metadata.version("pytest-xdist") == "3.8.0"
+            assert not list(metadata.distribution("pytest-xdist").entry_points)
+            assert "pytest-xdist" not in {found.name for found in metadata.distributions()}
+            with pytest.raises(ModuleNotFoundError): import xdist.remote
+            with pytest.raises(metadata.PackageNotFoundError): metadata.version("pytest-nothing")
+        """
+    )
+    assert stage.run().counts == {"passed": 1}
+
+
+def test_without_the_plugin_nothing_stands_in(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        def test_1():
+            with pytest.raises(ModuleNotFoundError): import xdist
+        """
+    )
+    assert stage.serial().counts == {"passed": 1}
+
+
+def test_what_is_installed_comes_first(stage: Stage) -> None:
+    stage.write(**{"xdist/__init__": "OWN = True"})
+    stage.write(
+        conftest="sys.path.insert(0, os.path.dirname(__file__))",
+        test_a="""
+        import xdist
+        def test_1(): assert xdist.OWN
+        """,
+    )
+    assert stage.run().counts == {"passed": 1}
+
+
+SCOPES = """
+from xdist.scheduler.loadscope import LoadScopeScheduling
+class ByNumber(LoadScopeScheduling):
+    def _split_scope(self, nodeid): return nodeid[nodeid.index("[") + 1]
+def pytest_xdist_make_scheduler(config, log):
+    log.anything("is taken"); log("too")
+    return ByNumber(config, log)
+"""
+
+NUMBERS = """
+@pytest.mark.parametrize("n", range(30))
+def test_1(n): note("unit", n // 10, os.environ["PYTEST_XDIST_WORKER"])
+"""
+
+
+def test_a_scheduler_of_a_project_says_what_stays_together(stage: Stage) -> None:
+    stage.write(
+        conftest=SCOPES.replace('index("[") + 1', 'index("[") + 1:nodeid.index("]")].zfill(2)[0'),
+        test_a=NUMBERS,
+    )
+    run = stage.run("-v", "--dist=load")
+    assert run.counts == {"passed": 30}
+    assert "scheduling tests via ByNumber" in run.text
+    workers = {line for line in run.notes if line.startswith("unit")}
+    assert len(workers) == 3  # each unit in one worker
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LoadScheduling", "LoadScheduling"),
+        ("WorkStealingScheduling", "WorkStealingScheduling"),
+        ("LoadFileScheduling", "LoadFileScheduling"),
+    ],
+)
+def test_its_own_schedulers_are_the_modes(stage: Stage, name: str, said: str) -> None:
+    stage.write(
+        conftest=f"""
+        import xdist.scheduler
+        def pytest_xdist_make_scheduler(config, log):
+            return xdist.scheduler.{name}(config, log)
+        """,
+        test_a=NUMBERS,
+    )
+    run = stage.run("-v", "--dist=loadscope")
+    assert (run.exit, run.counts) == (0, {"passed": 30})
+    assert f"scheduling tests via {said}" in run.text
+
+
+def test_a_scheduler_that_is_none_of_those_is_refused(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        class Own: pass
+        def pytest_xdist_make_scheduler(config, log): return Own()
+        """,
+        test_a=NUMBERS,
+    )
+    run = stage.run()
+    assert (run.exit, run.notes) == (pytest.ExitCode.USAGE_ERROR, [])
+    for part in ("pytest_xdist_make_scheduler", "made a conftest.Own", "_split_scope", "loadgroup"):
+        assert part in run.errors
+
+
+def test_a_module_for_workers_is_refused(stage: Stage) -> None:
+    stage.write(conftest="def pytest_xdist_getremotemodule(): return os", test_a=NUMBERS)
+    run = stage.run()
+    assert (run.exit, run.notes) == (pytest.ExitCode.USAGE_ERROR, [])
+    assert "pytest_xdist_getremotemodule" in run.errors
+    assert "fixture of session scope" in run.errors
+
+
+def test_gateways_are_told_before_their_nodes(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_xdist_newgateway(gateway): note("gateway", gateway.id)
+        def pytest_configure_node(node): note("node", node.gateway.id)
+        """,
+        test_a=NUMBERS,
+    )
+    told = [line for line in stage.run().notes if not line.startswith("unit")]
+    assert told == ["gateway gw0", "node gw0", "gateway gw1", "node gw1"]
