@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tools.storming.plan import Case, End, Fixture, Plan, blamed
+from tools.storming.plan import Case, End, Plan, blamed
 
 STEPS = 2.0
 """Seconds that docs/faults.md gives a hung test's end: SIGTERM after one, SIGKILL after two."""
@@ -22,6 +22,9 @@ DYING = 1.0
 HANDOVERS = 10
 """How often in all this one process waits until another has done its part. Each may be as late as
 the machine makes them, which is measured while the run goes on (``Evidence.lateness``)."""
+
+_LAST = {"WorkerEnded", "WorkerDied", "WorkerGone"}
+"""Lines of the log with which a worker ends."""
 
 Facts = Mapping[str, Any]
 
@@ -129,7 +132,9 @@ class _Checker:
         if outcome != case.outcome:
             yield f"planned {case.outcome}, but reported {outcome}"
         text = "\n".join(str(report["longrepr"]) for report in reports)
-        yield from (f"no report says {word!r}" for word in case.words if word not in text)
+        yield from (
+            f"no report says {word!r}" for word in (*case.words, *case.undone) if word not in text
+        )
 
     def _as_logged(self, number: int, case: Case) -> Iterator[str]:
         began, ended = self._began[number], self._ended[number]
@@ -185,7 +190,6 @@ class _Checker:
         """Each begins once and ends once, runs no more than it may, and is one process."""
         alive: set[int] = set()
         known: set[int] = set()
-        ran: defaultdict[int, list[str]] = defaultdict(list)
         for line in self._seen.log:
             if "worker" not in line:
                 continue
@@ -199,13 +203,12 @@ class _Checker:
                     yield f"workers {sorted(alive)}: more than {self._plan.workers} at once"
             elif worker not in alive:
                 yield f"worker {worker}: {line['type']} of one that does not live"
-            elif line["type"] in {"WorkerEnded", "WorkerDied", "WorkerGone"}:
+            elif line["type"] in _LAST:
                 alive.remove(worker)
-            elif line["type"] == "Started":
-                ran[worker].append(self._nodeids.get(line["test"], ""))
         if alive:
             yield f"workers {sorted(alive)}: no end"
-        for worker, tests in ran.items():
+        for worker, begun in _grouped(self._lines("Started"), "worker").items():
+            tests = [self._nodeids.get(line["test"], "") for line in begun]
             yield from (f"worker {worker}: {text}" for text in self._of_worker(tests))
 
     def _of_worker(self, tests: list[str]) -> Iterator[str]:
@@ -312,6 +315,3 @@ def lines_of(test: str, plan: Plan, seen: Evidence) -> Iterator[str]:
             short = {key: report[key] for key in ("when", "outcome", "longrepr")}
             yield f"reported {short}"
     yield from (f"noted    {note}" for note in seen.notes if note["test"] == test)
-
-
-__all__ = ["Case", "Evidence", "Fixture", "Plan", "check", "dying", "lines_of"]

@@ -19,14 +19,16 @@ class Case(NamedTuple):
 
     ``outcome``: what is reported, in order, in the words of the terminal (``passed``, ``failed``,
     ``skipped``, ``xfailed``, ``xpassed``, ``error at setup``, ``error at teardown``); ``words``
-    stand in the text of its failures. ``runs``: its body does. ``limit`` is in seconds. ``alone``:
-    it has the mark ``forked``; ``forgiven``: the mark ``xfail``, which means every phase.
+    stand in the text of its failures, and ``undone`` in that of its teardown's. ``runs``: its body
+    does. ``limit`` is in seconds. ``alone``: it has the mark ``forked``; ``forgiven``: the mark
+    ``xfail``, which means every phase.
     """
 
     test: str
     kind: str
     outcome: tuple[str, ...]
     words: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
     end: End = End.DONE
     runs: bool = True
     limit: float | None = None
@@ -53,24 +55,17 @@ class Plan(NamedTuple):
     fixtures: tuple[Fixture, ...]
 
 
-_LOST_IN_TEARDOWN = {"passed", "skipped", "xfailed", "xpassed"}
-"""Outcomes that are not told before the test is over: who ends its process has failed."""
-
-
 def blamed(case: Case, fixture: Fixture) -> Case:
-    """What becomes of a test in whose teardown that fixture's is."""
-    words = (*case.words, *fixture.words)
-    told = tuple(each for each in case.outcome if each != "error at teardown")
+    """What becomes of a test in whose teardown that fixture's is. Of one that ends its process in
+    it, only failures have been told before."""
     if fixture.end is End.DONE:
-        return case._replace(outcome=(*told, _unmended(case)), words=words)
-    told = tuple(each for each in told if each not in _LOST_IN_TEARDOWN)
+        more = () if case.undone else ("xfailed" if case.forgiven else "error at teardown",)
+        undone = (*case.undone, *fixture.words)
+        return case._replace(outcome=(*case.outcome, *more), undone=undone)
+    told = tuple(each for each in case.outcome if each in {"failed", "error at setup"})
     return case._replace(
         outcome=(*told, "error at teardown") if told else ("failed",),
-        words=(*words, f"crashed while running '{case.test}'"),
+        words=(*case.words, *fixture.words, f"crashed while running '{case.test}'"),
+        undone=(),
         end=End.CRASHED,
     )
-
-
-def _unmended(case: Case) -> str:
-    """What a failing teardown is called."""
-    return "xfailed" if case.forgiven else "error at teardown"

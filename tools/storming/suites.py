@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from textwrap import indent
 from typing import NamedTuple
 
-from tools.storming.faults import CRASHES, HANGS, LEAKS, PASSES, PLAIN, Fault, fatal
+from tools.storming.faults import CRASHES, HANGS, LEAKS, NEEDS_FORK, PASSES, PLAIN, Fault, fatal
 from tools.storming.plan import Case, End, Fixture, Plan
 
 _IMPORTS = """\
@@ -174,11 +174,16 @@ class Maker:
         marks += ["@pytest.mark.forked"] if alone else []
         if self._chance.random() < 0.2:  # noqa: PLR2004
             marks.append(f"@pytest.mark.xdist_group('{self._chance.choice('abc')}')")
+        function = f"of_{name}" if fault.fixture else name
         case = Case(
             f"{prefix}{name}",
             kind,
             fault.outcome,
-            (*fault.words, *_words(f"{prefix}{name}", fault.end, limit)),
+            (
+                *(word.format(function=function) for word in fault.words),
+                *_words(f"{prefix}{name}", fault.end, limit),
+            ),
+            fault.undone,
             fault.end,
             fault.runs,
             limit or self._manner.common_limit,
@@ -200,16 +205,28 @@ class Maker:
                 name = chance.choice(sorted(PLAIN))
                 return name, PLAIN[name]
             case "leaks":
-                leak = chance.choice(LEAKS)
+                leaks = [
+                    leak
+                    for leak in LEAKS
+                    if leak not in (NEEDS_FORK if self._manner.is_spawned else ())
+                ]
+                leak = chance.choice(leaks)
                 return f"leaks: {leak}", PASSES._replace(body=leak)
             case "crashes" | "hangs":
-                end, ways = (End.CRASHED, CRASHES) if kind == "crashes" else (End.OVERDUE, HANGS)
-                how = chance.choice(sorted(ways))
-                places = fatal(end, how, ways[how])
-                place = chance.choice(["call", *places])
-                return f"{end} in {place}: {how}", places[place]
+                return self._fatal(kind)
             case _:
                 return "passes", PASSES
+
+    def _fatal(self, kind: str) -> tuple[str, Fault]:
+        chance = self._chance
+        if kind == "crashes":
+            how = chance.choice(sorted(CRASHES))
+            places = fatal(End.CRASHED, how, CRASHES[how])
+        else:
+            how = chance.choice(sorted(HANGS))
+            places = fatal(End.OVERDUE, how, *HANGS[how])
+        place = chance.choice(["call", *places])
+        return f"{kind} in {place}: {how}", places[place]
 
     def _wanted(self, known: list[Wide], fault: Fault) -> Wide | None:
         """A wider fixture that it asks for; what fails in its setup must be all that fails."""
