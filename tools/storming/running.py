@@ -79,8 +79,8 @@ def _bounded(plan: Plan, folder: Path, marker: str) -> int | None:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_without_core,  # noqa: PLW1509 -- no lock is taken in it
         )
+        resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))  # many crash on purpose
         try:
             return process.wait(WALL)
         except subprocess.TimeoutExpired:
@@ -89,10 +89,6 @@ def _bounded(plan: Plan, folder: Path, marker: str) -> int | None:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def _without_core() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextlib.contextmanager
