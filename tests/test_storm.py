@@ -93,6 +93,7 @@ def happened() -> Story:
     for worker in (0, 1):
         log("StartWorker", worker=worker)
         log("WorkerReady", worker=worker)
+        log("Assign", worker=worker, tests=[[0, 1], [4, 2]][worker])
     log("Started", worker=0, test=0)
     note(100, "a", "begin", "ran", "end")
     for when in ("setup", "call", "teardown"):
@@ -110,6 +111,7 @@ def happened() -> Story:
     report(1, "call", "failed", "killed by signal 9 (SIGKILL)", worker=None)
     log("WorkerDied", worker=0, running=1, is_crash=True)
     log("StartWorker", worker=2)
+    log("Assign", worker=2, tests=[3])
     log("Started", worker=1, test=2)
     note(101, "c", "begin", "ran")
     note(101, "c", "child", child=IN_GROUP, detached=False)
@@ -305,14 +307,24 @@ def test_another_exit_is_found(status: int | None, words: str) -> None:
     assert check(PLAN, story.evidence(status)) == [f"the run: planned exit 1, but {words}"]
 
 
-def test_the_time_in_which_a_test_waits_for_an_answer_does_not_count() -> None:
+@pytest.mark.parametrize("is_crossed", [False, True])
+def test_only_the_time_in_which_a_test_waits_for_an_answer_does_not_count(is_crossed: bool) -> None:
+    """A question that crosses an assignment has its answer before it is heard."""
     story = happened()
-    begun = story.find("Started", test=2)
-    story.find("WorkerDied", running=2)["at"] += 100
+    begun, died = story.find("Started", test=2), story.find("WorkerDied", running=2)
+    died["at"] += 100
+    said: list[dict[str, Any]] = [
+        {"type": "Asked", "at": begun["at"]},
+        {"type": "Revoked", "at": begun["at"] + 101, "tests": [8] * is_crossed},
+        {"type": "Assign", "at": begun["at"] + 101, "tests": [9]},
+    ]
+    if is_crossed:
+        said.insert(0, {"type": "Assign", "at": begun["at"], "tests": [8]})
     place = story.log.index(begun) + 1
-    for line in ({"type": "End", "at": begun["at"] + 101}, {"type": "Asked", "at": begun["at"]}):
-        story.log.insert(place, line | {"worker": 1})
-    assert story.differences() == []
+    story.log[place:place] = [line | {"worker": 1} for line in said]
+    assert story.differences() == (
+        ["c: took 103.000 s of its 2 s, and may 6.000 s"] if is_crossed else []
+    )
 
 
 def test_the_same_seed_makes_the_same_storm() -> None:

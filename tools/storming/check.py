@@ -57,6 +57,7 @@ class _Checker:
         self._cases = {case.test: self._effective(case) for case in plan.cases}
         nodeids = [n for line in self._lines("TestsCollected") for n in line["nodeids"]]
         self._nodeids = dict(enumerate(nodeids))
+        self._by_worker = _grouped(seen.log, "worker")
         self._began = _grouped(self._lines("Started"), "test")
         self._ended = _grouped([*self._lines("Finished"), *self._killers()], "test")
 
@@ -175,13 +176,21 @@ class _Checker:
             yield f"was ended after {took:.3f} s of its {case.limit:g} s"
 
     def _waited(self, begin: Facts, end: Facts) -> float:
-        asked, waited = None, 0.0
-        for line in self._lines("Asked", "Assign", "End"):
-            if line["worker"] == begin["worker"] and begin["at"] <= line["at"] <= end["at"]:
-                if line["type"] == "Asked":
+        """While its worker had no test to take. A question that crosses an assignment on its way
+        asks nothing."""
+        queued, asked, waited = 0, None, 0.0
+        for line in self._by_worker[begin["worker"]]:
+            match line["type"]:
+                case "Assign":
+                    queued += len(line["tests"])
+                case "Revoked":
+                    queued -= len(line["tests"])
+                case "Started":
+                    queued -= 1
+                case "Asked" if not queued and begin["at"] <= line["at"] <= end["at"]:
                     asked = line["at"]
-                elif asked is not None:
-                    waited, asked = waited + line["at"] - asked, None
+            if asked is not None and line["type"] in {"Assign", "End"}:
+                waited, asked = waited + line["at"] - asked, None
         return waited
 
     # --- workers ------------------------------------------------------------------------------
