@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -49,10 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = []
     with ThreadPoolExecutor(asked.jobs) as pool:
         seeds = range(asked.seed, asked.seed + asked.runs)
-        for storm in pool.map(lambda seed: _storm(asked, seed, base / str(seed)), seeds):
-            _show(storm, base / str(storm.plan.seed))
-            if storm.differences:
-                failed.append(storm.plan.seed)
+        try:
+            for storm in pool.map(lambda seed: _storm(asked, seed, base / str(seed)), seeds):
+                _show(storm, base / str(storm.plan.seed))
+                if storm.differences:
+                    failed.append(storm.plan.seed)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # the runs that go on clean up
+            raise
     if not failed and not asked.folder:
         shutil.rmtree(base)
     wrong = f"; not so: seeds {failed}" if failed else ""
@@ -101,4 +106,5 @@ def _show(storm: Storm, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
