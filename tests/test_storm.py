@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tools import storm
-from tools.storming.check import DYING, HANDOVERS, STEPS, Evidence, check
+from tools.storming.check import DYING, HANDOVERS, KILL, TERM, Evidence, check
 from tools.storming.plan import Case, End, Fixture, Plan
 from tools.storming.suites import Maker
 
@@ -108,7 +108,7 @@ def happened() -> Story:
     log("Finished", worker=1, test=4)
     log("Started", worker=0, test=1)
     note(100, "b", "begin", "ran")
-    report(1, "call", "failed", "killed by signal 9 (SIGKILL)", worker=None)
+    report(1, "call", "failed", "crashed while running 'b': SIGKILL", worker=None)
     log("WorkerDied", worker=0, running=1, is_crash=True)
     log("StartWorker", worker=2)
     log("Assign", worker=2, tests=[3])
@@ -123,7 +123,7 @@ def happened() -> Story:
     log("WorkerEnded", worker=2)
     report(2, "call", "failed", "Timeout at c", worker=None)
     log("WorkerDied", worker=1, running=2, is_crash=False)
-    story.log[-1]["at"] = story.find("Started", test=2)["at"] + LIMIT + 1
+    story.log[-1]["at"] = story.find("Started", test=2)["at"] + LIMIT + TERM + 0.01
     log("RunEnded", unfinished=[])
     return story
 
@@ -190,12 +190,20 @@ WRONG: dict[str, tuple[Callable[[Story], Any], str]] = {
         "b: planned ('failed',), but reported ('failed', 'error at teardown')",
     ),
     "another reason": (
-        lambda s: s.phase("b").update(longrepr="killed by signal 11"),
+        lambda s: s.phase("b").update(longrepr="crashed while running 'b': SIGSEGV"),
         "b: no report says 'SIGKILL'",
     ),
     "a crash for a hang": (
         lambda s: s.find("WorkerDied", running=2).update(is_crash=True),
         "c: the log: planned overdue, but crashed",
+    ),
+    "a hang that is told as a crash": (
+        lambda s: s.phase("c").update(longrepr="crashed while running 'c': Timeout"),
+        "c: planned overdue, but a crash is reported",
+    ),
+    "a crash that is not told": (
+        lambda s: s.phase("b").update(longrepr="SIGKILL"),
+        "b: planned crashed, but a crash is not reported",
     ),
     "a report that is not in the log": (
         lambda s: s.log.remove(s.find("Reported", test=0, when="call")),
@@ -212,15 +220,15 @@ WRONG: dict[str, tuple[Callable[[Story], Any], str]] = {
     "a test over its time": (
         lambda s: s.find("Started", test=2).update(
             at=s.find("WorkerDied", running=2)["at"]
-            - (LIMIT + STEPS + DYING + HANDOVERS * LATENESS + 0.1)
+            - (LIMIT + KILL + DYING + HANDOVERS * LATENESS + 0.1)
         ),
         "c: took 6.100 s of its 2 s, and may 6.000 s",
     ),
     "a test that is ended before its time": (
         lambda s: s.find("WorkerDied", running=2).update(
-            at=s.find("Started", test=2)["at"] + LIMIT - 0.5
+            at=s.find("Started", test=2)["at"] + LIMIT + TERM - 0.5
         ),
-        "c: was ended after 1.500 s of its 2 s",
+        "c: was ended after 2.500 s of its 2 s, too early for SIGTERM",
     ),
     "a worker without an end": (
         lambda s: s.log.remove(s.find("WorkerEnded")),
@@ -315,15 +323,15 @@ def test_only_the_time_in_which_a_test_waits_for_an_answer_does_not_count(is_cro
     died["at"] += 100
     said: list[dict[str, Any]] = [
         {"type": "Asked", "at": begun["at"]},
-        {"type": "Revoked", "at": begun["at"] + 101, "tests": [8] * is_crossed},
-        {"type": "Assign", "at": begun["at"] + 101, "tests": [9]},
+        {"type": "Revoked", "at": begun["at"] + 100, "tests": [8] * is_crossed},
+        {"type": "Assign", "at": begun["at"] + 100, "tests": [9]},
     ]
     if is_crossed:
         said.insert(0, {"type": "Assign", "at": begun["at"], "tests": [8]})
     place = story.log.index(begun) + 1
     story.log[place:place] = [line | {"worker": 1} for line in said]
     assert story.differences() == (
-        ["c: took 103.000 s of its 2 s, and may 6.000 s"] if is_crossed else []
+        ["c: took 103.010 s of its 2 s, and may 6.000 s"] if is_crossed else []
     )
 
 

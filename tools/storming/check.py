@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from tools.storming.plan import Case, End, Plan, blamed
 
-STEPS = 2.0
-"""Seconds that docs/faults.md gives a hung test's end: SIGTERM after one, SIGKILL after two."""
+TERM, KILL = 1.0, 2.0
+"""Seconds after the limit at which a hung test gets these signals (docs/faults.md)."""
 
 DYING = 1.0
 """Seconds for what comes behind the last signal: the kernel ends the process, others hear of it."""
@@ -133,6 +133,9 @@ class _Checker:
         if outcome != case.outcome:
             yield f"planned {case.outcome}, but reported {outcome}"
         text = "\n".join(str(report["longrepr"]) for report in reports)
+        is_crash = "crashed while running" in text
+        if is_crash != (case.end is End.CRASHED):
+            yield f"planned {case.end}, but a crash is {'' if is_crash else 'not '}reported"
         yield from (
             f"no report says {word!r}" for word in (*case.words, *case.undone) if word not in text
         )
@@ -169,11 +172,11 @@ class _Checker:
             return
         begin, end = self._began[number][0], self._ended[number][0]
         took = end["at"] - begin["at"] - self._waited(begin, end)
-        most = case.limit + STEPS + DYING + HANDOVERS * self._seen.lateness
+        most = case.limit + KILL + DYING + HANDOVERS * self._seen.lateness
         if took > most:
             yield f"took {took:.3f} s of its {case.limit:g} s, and may {most:.3f} s"
-        if _end(end) is End.OVERDUE and took < case.limit:
-            yield f"was ended after {took:.3f} s of its {case.limit:g} s"
+        if _end(end) is End.OVERDUE and took < case.limit + TERM:
+            yield f"was ended after {took:.3f} s of its {case.limit:g} s, too early for SIGTERM"
 
     def _waited(self, begin: Facts, end: Facts) -> float:
         """While its worker had no test to take. A question that crosses an assignment on its way
