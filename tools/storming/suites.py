@@ -93,22 +93,25 @@ class Maker:
         )
         return plan, {file.name: file.text() for file in files}
 
+    def _happens(self, likelihood: float) -> bool:
+        return self._chance.random() < likelihood
+
     def _choose_manner(self) -> Manner:
         chance = self._chance
         options = [f"--dist={chance.choice(_MODES)}", "--max-worker-restart=10000"]
-        is_spawned = chance.random() < 0.1  # noqa: PLR2004
+        is_spawned = self._happens(0.1)
         options.append(f"--start-method={'spawn' if is_spawned else 'fork'}")
         most = chance.choice([None, None, None, 50, 20, 5, 1])
         if is_spawned and most is not None:
             most = 50
-        if most == 1 and chance.random() < 0.5:  # noqa: PLR2004
+        if most == 1 and self._happens(0.5):
             options.append("--forked")
         elif most is not None:
             options.append(f"--max-tests-per-worker={most}")
         common = chance.choice([None, None, _COMMON_LIMIT])
         if common is not None:
             options.append(f"--test-timeout={common:g}")
-        options += [option for option in _RARE if chance.random() < 0.15]  # noqa: PLR2004
+        options += [option for option in _RARE if self._happens(0.15)]
         return Manner(tuple(options), is_spawned, common, most)
 
     # --- files --------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ class Maker:
         for _ in range(chance.randrange(1, 6)):
             known = [*outer, *file.fixtures]
             count = min(chance.randrange(1, 16), self._tests - self._number)
-            if chance.random() < 0.3:  # noqa: PLR2004
+            if self._happens(0.3):
                 file.blocks.append(self._class(file, known, count))
             else:
                 file.blocks += [self._test(f"{name}::", known, "") for _ in range(count)]
@@ -170,9 +173,9 @@ class Maker:
         if wanted is not None and wanted.fault is not None:
             kind, fault = f"{wanted.name}'s setup", wanted.fault._replace(fixture="")
         limit, marks = self._limit(fault)
-        alone = self._chance.random() < (0.0 if self._manner.is_spawned else 0.04)
+        alone = self._happens(0.0 if self._manner.is_spawned else 0.04)
         marks += ["@pytest.mark.forked"] if alone else []
-        if self._chance.random() < 0.2:  # noqa: PLR2004
+        if self._happens(0.2):
             marks.append(f"@pytest.mark.xdist_group('{self._chance.choice('abc')}')")
         function = f"of_{name}" if fault.fixture else name
         case = Case(
@@ -205,12 +208,8 @@ class Maker:
                 name = chance.choice(sorted(PLAIN))
                 return name, PLAIN[name]
             case "leaks":
-                leaks = [
-                    leak
-                    for leak in LEAKS
-                    if leak not in (NEEDS_FORK if self._manner.is_spawned else ())
-                ]
-                leak = chance.choice(leaks)
+                left_out = NEEDS_FORK if self._manner.is_spawned else set[str]()
+                leak = chance.choice([leak for leak in LEAKS if leak not in left_out])
                 return f"leaks: {leak}", PASSES._replace(body=leak)
             case "crashes" | "hangs":
                 return self._fatal(kind)
@@ -230,17 +229,17 @@ class Maker:
 
     def _wanted(self, known: list[Wide], fault: Fault) -> Wide | None:
         """A wider fixture that it asks for; what fails in its setup must be all that fails."""
-        if not known or self._chance.random() < 0.5:  # noqa: PLR2004
+        if not known or self._happens(0.5):
             return None
         wide = self._chance.choice(known)
-        is_fit = wide.fault is None or (fault is PASSES and self._chance.random() < 0.3)  # noqa: PLR2004
+        is_fit = wide.fault is None or (fault is PASSES and self._happens(0.3))
         return wide if is_fit else None
 
     def _limit(self, fault: Fault) -> tuple[float | None, list[str]]:
         """The mark that a hang needs, unless the limit of all tests is left to end it."""
         if fault.end is not End.OVERDUE:
             return None, []
-        if self._manner.common_limit is not None and self._chance.random() < 0.3:  # noqa: PLR2004
+        if self._manner.common_limit is not None and self._happens(0.3):
             return None, []
         limit = self._chance.choice(_LIMITS)
         return limit, [f"@pytest.mark.timeout({limit:g})"]
