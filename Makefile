@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint types docs demo bench-quick bench bench-scale matrix format lock news clean
+.PHONY: help env test storm lint types docs demo bench-quick bench bench-scale matrix format lock news clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; \
@@ -40,6 +40,9 @@ $(READY): $(VENV)/.locked pyproject.toml
 
 test: $(READY)  ## the project's tests
 	$(BIN)/python -m pytest $(ARGS)
+
+storm: $(READY)  ## suites that crash, hang and leak by chance, checked from the event log
+	$(BIN)/python tools/storm.py $(ARGS)
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check $(ARGS) .
