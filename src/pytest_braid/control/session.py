@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
@@ -487,7 +488,9 @@ class Controller:
             return
         known = set(config.cache.get("cache/nodeids", []))
         known.update(test.nodeid for test in self._tests)
-        config.cache.set("cache/nodeids", sorted(known))
+        with warnings.catch_warnings():  # where nothing can be written, that plugin has said so
+            warnings.simplefilter("ignore", pytest.PytestCacheWarning)
+            config.cache.set("cache/nodeids", sorted(known))
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
