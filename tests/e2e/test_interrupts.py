@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -430,16 +431,43 @@ IN_TEST = {
 }
 
 
-def holding_in_phase(stage: Stage, phase: str) -> Running:
+def holding_in_phase(stage: Stage, phase: str, *args: str) -> Running:
     imported = "hold('phase')\n" if phase == "import" else ""
     stage.write(
         conftest=PHASES[phase],
         test_a=f"{imported}def test_a(): {IN_TEST.get(phase, 'pass')}\n",
         test_b="def test_b(): pass",
     )
-    run = stage.start(gates=("phase",))
+    run = stage.start(*args, gates=("phase",))
     run.expect("holding phase")
     return run
+
+
+FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
+
+DEAF = {*itertools.product(("deaf test", "busy test", "sessionfinish"), (FORK, SPAWN))}
+DEAF.add(("unconfigure", SPAWN))
+"""Where one signal does not end the run: a worker that ends is not interrupted any more."""
+
+CUTS = {"setup", "test", "teardown"}
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+@pytest.mark.parametrize("phase", PHASES)
+def test_ctrl_c_ends_the_run_in_each_phase(stage: Stage, phase: str, start: str) -> None:
+    """Once, or, where that is not heeded, with a second signal, which does not merge with the
+    first: it is another one. A second worker could come to the phase when it has been signalled."""
+    run = holding_in_phase(stage, phase, start, "-n1")
+    run.send(signal.SIGINT)
+    if (phase, start) in DEAF:
+        run.send(signal.SIGTERM)
+    ended = run.end()
+    in_zygote = (phase, start) == ("unconfigure", FORK)  # all has been reported, as in a serial run
+    assert ended.exit == (-signal.SIGINT if in_zygote else pytest.ExitCode.INTERRUPTED)
+    assert "KeyboardInterrupt" in (ended.errors if in_zygote else ended.text)
+    assert "INTERNALERROR" not in ended.text
+    if phase in CUTS:
+        assert "::test_" in ended.section("braid: interrupted while running")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -471,7 +499,8 @@ def test_nothing_survives_a_controller_killed_at_any_moment(stage: Stage) -> Non
 # --- a closed output ------------------------------------------------------------------------------
 
 
-def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage, start: str) -> None:
     """As ``pytest | head -1``."""
     stage.write(
         test_a="""
@@ -480,7 +509,7 @@ def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage) -> None:
         """
     )
     reading, writing = os.pipe()
-    run = stage.prepare("-v").start(stdout=writing)
+    run = stage.prepare("-v", start).start(stdout=writing)
     os.close(writing)
     with subprocess.Popen(["head", "-1"], stdin=reading, stdout=subprocess.PIPE) as head:
         os.close(reading)
