@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint types docs demo bench-quick bench matrix format lock news clean
+.PHONY: help env test lint types docs demo bench-quick bench bench-scale matrix format lock news clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; \
@@ -67,6 +67,9 @@ bench-quick: $(READY)  ## plain pytest, xdist and braid in two minutes
 
 bench: $(READY)  ## the same with more rounds and suites, in fifteen
 	$(BIN)/python -m bench full
+
+bench-scale: $(READY)  ## 50,000 tests, plain pytest and braid: CPU and peak memory
+	$(BIN)/python -m bench scale --contenders plain,control,braid
 
 matrix: $(READY)  ## the tests against the built wheel, on every Python, oldest and newest pytest
 	$(BIN)/nox $(ARGS)

@@ -10,9 +10,9 @@ from bench.figures import Spread, spread
 from bench.latency import death_to_next_test, fork_to_ready, parse_log
 from bench.measure import BenchError, Usage
 from bench.stage import Stage
-from bench.suites import CRASHING, LINGERING, SCENARIOS
+from bench.suites import CRASHING, LINGERING, MANY, SCENARIOS
 
-FEW, MANY = 2, 6
+FEW_WORKERS, MANY_WORKERS = 2, 6
 """Workers of the two runs whose memory is compared."""
 
 CLOCK = """\
@@ -33,6 +33,19 @@ def pytest_runtestloop(session):
 """A plugin that writes the CPU seconds that the controller's loop spends per test."""
 
 
+SCALES = """\
+import os, resource
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        with open(os.path.join(os.path.dirname(__file__), "peak.txt"), "w") as file:
+            file.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+"""A plugin that writes the peak of the resident memory of the process the user has started."""
+
+
 def worker_memory(
     contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
 ) -> dict[str, Spread]:
@@ -42,8 +55,8 @@ def worker_memory(
     stage.warm_up()
 
     def one_more(name: str) -> float:
-        few, many = (_peak(stage, name, workers) for workers in (FEW, MANY))
-        return (many - few) / (MANY - FEW)
+        few, many = (_peak(stage, name, workers) for workers in (FEW_WORKERS, MANY_WORKERS))
+        return (many - few) / (MANY_WORKERS - FEW_WORKERS)
 
     return _by_contender([{name: one_more(name) for name in parallel} for _ in range(rounds)])
 
@@ -84,6 +97,29 @@ def controller_cpu(
 
     def one_round() -> dict[str, float]:
         return {"default": run(), "junitxml": run("--junitxml=junit.xml")}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def scale(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """CPU of the tree, and peak memory of the process the user has started, by plain's, for 50,000
+    tests."""
+    stage = Stage(MANY, contenders, directory / "scale", size)
+    for name in contenders:
+        (stage.suite(name) / "bench_scales.py").write_text(SCALES)
+
+    def run(name: str) -> tuple[float, float]:
+        cpu = stage.run(name, "-p", "bench_scales").cpu
+        return cpu, float((stage.suite(name) / "peak.txt").read_text())
+
+    def one_round() -> dict[str, float]:
+        figures = {name: run(name) for name in contenders}
+        cpu, peak = figures.pop("plain")
+        ratios = {f"{name}, CPU": own / cpu for name, (own, _) in figures.items()}
+        return ratios | {f"{name}, peak memory": own / peak for name, (_, own) in figures.items()}
 
     one_round()  # warms up
     return _by_contender([one_round() for _ in range(rounds)])

@@ -42,6 +42,23 @@ def trivial(directory: Path, size: float) -> int:
     return _write_modules(directory, ["assert True"] * _scaled(5_000, size), per_module=100)
 
 
+def many(directory: Path, size: float) -> int:
+    """1,000 parameters a module, ``assert True``; 50 modules."""
+    modules, parameters = 50, _scaled(1_000, size)
+    _write_support(directory)
+    body = dedent(f"""\
+        import pytest
+
+
+        @pytest.mark.parametrize("n", range({parameters}))
+        def test_one(n):
+            assert True
+        """)
+    for number in range(modules):
+        (directory / f"test_{number:03}.py").write_text(body)
+    return modules * parameters
+
+
 def heavy(directory: Path, size: float) -> int:
     """200 small tests of a package of about a second of import CPU and 60 MB of heap."""
     return _write_heavy(directory, size, linger=0.0)
@@ -115,6 +132,7 @@ SCENARIOS: dict[str, Scenario] = {
     )
 }
 LINGERING = Scenario("lingering", "heavy imports, waiting", 6, lingering)
+MANY = Scenario("many", "50,000 parametrized tests", 2, many)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
 
 

@@ -31,7 +31,7 @@ def scenario_table(stage: Stage, figures: Mapping[str, Figures], bound: Spread) 
 def special_table(title: str, unit: str, factor: float, spreads: Mapping[str, Spread]) -> str:
     """A single question's answer: a row for each contender, values times ``factor``."""
     rows = [
-        f"{name:<20}{_cell(Spread(*(value * factor for value in spread)), 1)} {unit}"
+        f"{name:<24}{_cell(Spread(*(value * factor for value in spread)), 1)} {unit}"
         for name, spread in spreads.items()
     ]
     return "\n".join([title, *rows])

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Iterator, Sequence
+
+
+def _identities(*descriptors: int) -> Iterator[tuple[int, int]]:
+    for descriptor in descriptors:
+        try:
+            facts = os.fstat(descriptor)
+        except OSError:
+            continue
+        yield facts.st_dev, facts.st_ino
+
+
+_OUTPUTS = frozenset(_identities(1, 2))
+"""Standard output and error (device, inode), found before pytest captures them."""
 
 
 class Option(NamedTuple):
@@ -273,24 +286,19 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.add_hookspecs(Hooks)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> Generator[None, Any, Any]:
-    """Before pytest captures what is printed, and before any project code."""
-    if _is_ours(early_config):
-        _refuse(early_config.known_args_namespace)
-        _prepare(early_config, parser, args)
-    return (yield)
-
-
-def _prepare(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+) -> None:
     """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
 
     And remember the process as it is before any project code could change it, and watch who asks
     for the name of a worker.
     """
     given = early_config.known_args_namespace
+    if not _is_ours(early_config):
+        return
+    _refuse(given)
     if not early_config.pluginmanager.hasplugin("pytest_forked"):
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
@@ -305,7 +313,7 @@ def _prepare(early_config: pytest.Config, parser: pytest.Parser, args: list[str]
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.census import remember_inheritance
 
-        remember_outputs()
+        remember_outputs(_OUTPUTS)
         remember_random()
         remember_inheritance()
         questions(early_config)

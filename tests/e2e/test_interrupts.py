@@ -103,9 +103,15 @@ def test_ctrl_c_shows_the_failures_so_far(stage: Stage) -> None:
 
 
 def test_ctrl_c_while_a_module_is_imported(stage: Stage) -> None:
-    stage.write(conftest=FIXTURES, test_a="hold('import')\ndef test_a(): pass")
+    begun = """
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(session):
+        if not hasattr(session.config, "workerinput"): note("the controller waits")
+        return (yield)
+    """
+    stage.write(conftest=FIXTURES + begun, test_a="hold('import')\ndef test_a(): pass")
     run = stage.start(gates=("import",))
-    run.expect("holding import")
+    run.expect("holding import", "the controller waits")
     run.send(signal.SIGINT)
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
@@ -253,6 +259,26 @@ def test_ctrl_c_twice_ends_a_teardown(stage: Stage) -> None:
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
     assert ended.section("braid: interrupted while running").count("::test_a") == 1
+
+
+def test_ctrl_c_twice_ends_a_spawned_worker_that_has_no_test_yet(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        worker = os.environ["PYTEST_XDIST_WORKER"]
+        def stay(gate):
+            try: hold(gate)
+            except KeyboardInterrupt: note("heard", gate)
+            hold(gate)
+        if worker == "gw1": stay("gw1")
+        def test_a(): stay("gw0")
+        """
+    )
+    run = stage.start("--start-method=spawn", gates=("gw0", "gw1"))
+    run.expect("holding gw0", "holding gw1")
+    run.send(signal.SIGINT)
+    run.expect("heard gw0", "holding gw0")
+    run.send(signal.SIGINT)
+    assert run.end().exit == pytest.ExitCode.INTERRUPTED
 
 
 def test_ctrl_c_twice_ends_a_collection_that_does_not_heed_the_first(stage: Stage) -> None:

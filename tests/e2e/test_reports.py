@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.e2e.running import Stage
 from tests.e2e.serial import Suite
 
 MIXED = """
@@ -340,3 +341,31 @@ def test_progress_ends_at_all_tests(suite: Suite, style: str) -> None:
     assert sum(len(line) - len(line.lstrip(".")) for line in dots) == 100
     end = {"classic": ".", "progress": "[100%]", "count": "[100/100]", "times": "s"}[style]
     assert dots[-1].rstrip().endswith(end)
+
+
+def test_a_crash_in_a_test_s_second_try_is_a_crash_of_its_call(stage: Stage) -> None:
+    """Plugins that rerun tests report each failed try with an outcome of their own."""
+    stage.write(
+        conftest="""
+        from _pytest.runner import runtestprotocol
+        def pytest_runtest_protocol(item, nextitem):
+            for tries in (True, False):
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    again = tries and report.when == "call"
+                    if again: report.outcome = "rerun"
+                    item.ihook.pytest_runtest_logreport(report=report)
+                    if again: break
+            return True
+        def pytest_report_teststatus(report):
+            if report.outcome == "rerun": return "rerun", "R", "RERUN"
+        """,
+        test_a="""
+        tries = []
+        def test_a():
+            tries.append(1)
+            if len(tries) == 2: os._exit(3)
+        """,
+    )
+    run = stage.run(workers=1)
+    assert run.counts == {"failed": 1, "rerun": 1}
+    assert "crashed while running" in run.text

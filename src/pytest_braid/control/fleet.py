@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from pytest_braid.control.child import Child, nameless_files
+from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.stacks import main_thread_first, own_frames
 from pytest_braid.model.limits import Limit
 from pytest_braid.wire import messages as m
@@ -65,7 +66,7 @@ class Zygote:
 
     def send(self, message: m.ToZygote, descriptors: tuple[int, ...] = ()) -> None:
         """Send, unless it is dead: its end is noticed where its messages are read."""
-        with contextlib.suppress(OSError):
+        with interrupts_held(), contextlib.suppress(OSError):
             self.channel.send(message, descriptors)
 
     def interrupt(self, workers: Iterable[int]) -> None:
@@ -93,6 +94,9 @@ class Zygote:
         return Death(self.wait(), self._place.get(), self.printed())
 
     # --- its end ------------------------------------------------------------------------------
+
+    def kill_spares(self) -> None:
+        """Kill workers that wait for their first test, if it has such."""
 
     def shut_down(self) -> None:
         """Let it end when its workers have."""

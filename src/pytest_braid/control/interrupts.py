@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from pytest_braid.wire import messages as m
 
@@ -13,6 +14,23 @@ CTRL_C = m.Interrupted("keyboard", "", None, None, "")
 """Ctrl-C, before a worker has said which test it met."""
 
 _SIGTERM = m.Interrupted("exit", "received SIGTERM", None, None, "")
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C raise behind this, not in the middle of it."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    noted: list[int] = []
+    signal.signal(signal.SIGINT, lambda signum, _: noted.append(signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if noted:
+            signal.raise_signal(signal.SIGINT)
 
 
 class Interrupts:

@@ -31,6 +31,9 @@ _NAP = 0.005
 """Seconds to let messages gather after some have come, so that the workers, who have the same
 cores, are not interrupted for each."""
 
+_OUTCOMES = {"passed", "failed", "skipped"}
+"""pytest's. Plugins have others, such as "rerun", after which a test goes on."""
+
 _ENOUGH = 8
 """Tests in the queue of every worker with which the controller can nap: nobody waits for it. The
 scheduler keeps ten times the length of a nap in the queues of workers with short tests."""
@@ -368,7 +371,7 @@ class Loop:
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
         is_of_subtest = hasattr(report, "context")
         if not is_of_subtest and (report.when == "call" or report.outcome != "passed"):
-            worker.is_decided = True
+            worker.is_decided = report.outcome in _OUTCOMES
         if self._log is not None:
             self._log.event(
                 e.Reported(
@@ -431,7 +434,9 @@ class Loop:
 
     def _tell(self, event: e.SchedulerEvent) -> None:
         self._record(event)
-        self._carry_out(self._scheduler.handle(event))
+        commands = self._scheduler.handle(event)
+        if commands:
+            self._carry_out(commands)
 
     def _record(self, event: e.RunEvent) -> None:
         if self._log is not None:

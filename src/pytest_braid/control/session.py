@@ -432,6 +432,7 @@ class Controller:
         """End what is left of the fleet, the zygote at the latest."""
         if self._loop is not None and not self._loop.is_over:
             self._loop.abort()
+            self._zygote.kill_spares()
         if not self._is_ended:
             self._end_zygote()
         if self._loop is not None and self._loop.interrupts.is_sigterm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -136,6 +137,10 @@ class Spawner(Zygote):
         worker = self._early[0]
         printed = [text for _, text in worker.last_words()]
         return Death(self._ended or 0, worker.place(), "\n".join([*printed, self.printed()]))
+
+    def kill_spares(self) -> None:
+        for number in self._early:
+            self.send(m.Signal(number, signal.SIGKILL, group=True))
 
     def shut_down(self) -> None:
         """Also of workers that have not got a test: they were spares, and may still collect."""

@@ -15,6 +15,7 @@ import stat
 import sys
 import warnings
 import weakref
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NoReturn
 
@@ -60,6 +61,12 @@ def let_interrupt() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+set_signal_mask: Callable[[int, Iterable[int]], set[int]] = getattr(
+    sys.modules.get("_signal"), "pthread_sigmask", signal.pthread_sigmask
+)
+"""``signal.pthread_sigmask`` without the making of an enum of each signal, which takes longer than
+the call itself."""
 
 _inherited_handlers: frozenset[int] = frozenset()
 """Identities of the logging handlers that this process has from its parent."""
@@ -146,18 +153,10 @@ _outputs: frozenset[tuple[int, int]] = frozenset()
 captures have duplicated the descriptor."""
 
 
-def remember_outputs() -> None:
-    """Remember, before they are captured, where the standard streams lead."""
+def remember_outputs(outputs: frozenset[tuple[int, int]]) -> None:
+    """Remember where the standard streams led before they were captured."""
     global _outputs  # noqa: PLW0603 -- a fact of this process
-    _outputs = frozenset(filter(None, map(_identity, (1, 2))))
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    try:
-        facts = os.fstat(descriptor)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
+    _outputs = outputs
 
 
 def flush_files() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from pytest_braid.seam import junit, reports
+from pytest_braid.seam import interpreter, junit, reports
 from pytest_braid.seam.session import is_own
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel, Encoder
@@ -51,7 +51,7 @@ class Speech:
         self._owner = os.getpid()
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
         self._frame = Encoder().frame
-        self._mask = signal.pthread_sigmask
+        self._mask = interpreter.set_signal_mask
         self._pid = os.getpid
 
     def end_copies(self) -> None:
@@ -247,7 +247,7 @@ class Reporter(Spokesman):
         if self._notes is not None:
             self.tell_notes(is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
-        if report.outcome == "failed":
+        if report.outcome not in ("passed", "skipped"):  # "rerun" of plugins is a failure, too
             self.speech.flush()
 
     def tell_notes(self, *, is_last: bool) -> None:

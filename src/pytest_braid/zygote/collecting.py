@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Literal, Protocol
 
 import pytest
@@ -122,11 +122,10 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
-        is_by_group = config.option.loadgroup
-        find_timeout = _no_timeout if session_seam.has_pytest_timeout(config) else _timeout
+        teller = Teller(config)
         self.speech.say(
             m.Collected(
-                tests=tuple(_test(item, is_by_group, find_timeout) for item in session.items),
+                tests=tuple(map(teller.test, session.items)),
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -176,20 +175,31 @@ def _timeout(item: pytest.Item) -> float | None:
     return seconds
 
 
-def _no_timeout(_item: pytest.Item) -> None:
-    return None
+class Teller:
+    """Says of the collected tests what the controller is to know. Most have none of the marks that
+    matter, and of each collector that is found out once."""
 
+    def __init__(self, config: pytest.Config) -> None:
+        self._is_by_group: bool = config.option.loadgroup
+        self._has_timeouts = not session_seam.has_pytest_timeout(config)
+        self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
-def _test(
-    item: pytest.Item, is_by_group: bool, find_timeout: Callable[[pytest.Item], float | None]
-) -> m.Test:
-    return m.Test(
-        item.nodeid,
-        item.location,
-        own_process=item.get_closest_marker("forked") is not None,
-        group=_group(item) if is_by_group else None,
-        timeout=find_timeout(item),
-    )
+    def test(self, item: pytest.Item) -> m.Test:
+        names = self._names(item.parent).union(mark.name for mark in item.own_markers)
+        return m.Test(
+            item.nodeid,
+            item.location,
+            own_process="forked" in names,
+            group=_group(item) if self._is_by_group else None,
+            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+        )
+
+    def _names(self, node: Any) -> frozenset[str]:
+        """Of the marks that a collector gives to all below it."""
+        if node not in self._inherited:
+            own = (mark.name for mark in node.own_markers)
+            self._inherited[node] = self._names(node.parent).union(own)
+        return self._inherited[node]
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
