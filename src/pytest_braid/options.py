@@ -88,7 +88,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         mode=option.dist,
         max_restarts=4 * workers if restarts is None else restarts,
         reorder=option.loadscopereorder,
-        max_chunk=option.maxschedchunk,
+        max_chunk=option.maxschedchunk or _chunk_until(option.maxfail),
         max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
@@ -97,6 +97,12 @@ def settings_of(config: pytest.Config) -> Settings | None:
         note=note,
         limit=limit_of(config),
     )
+
+
+def _chunk_until(failures: int) -> int | None:
+    """With ``-x`` tests begin one by one in the order of the collection: little more has run than
+    in a serial run when the first one fails."""
+    return 1 if failures == 1 else None
 
 
 _TIMEOUT_VARIABLE = "PYTEST_XDIST_WORKER_TIMEOUT"

@@ -213,7 +213,8 @@ OPTIONS = (
     ),
     Option(
         ("--maxschedchunk",),
-        "In 'load', hand out at most this many tests at once. Default: as many as make sense.",
+        "In 'load', hand out at most this many tests at once. Default: as many as make sense, "
+        "with -x one.",
         {"metavar": "N", "type": positive_value},
     ),
     Option(

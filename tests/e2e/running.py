@@ -155,6 +155,11 @@ class Running:
         """The arguments of pytest; before the start."""
         return self._command[3:]
 
+    @property
+    def command(self) -> list[str]:
+        """All words of it; before the start."""
+        return self._command
+
     def replace_command(self, *words: str) -> None:
         """Run something else; before the start."""
         self._command = [*words]

@@ -434,13 +434,18 @@ def test_in_each_the_first_failure_can_stop_all(stage: Stage, failing: str) -> N
             if report.failed and hasattr(report, "node"): note("failed in", report.worker_id)
         """,
         test_a=f"""
-        def test_1(worker_id): assert worker_id != "{failing}"
+        def test_1(worker_id):
+            if worker_id == "{failing}":
+                hold("first")
+                assert 0
         @pytest.mark.parametrize("n", range(400))
         def test_2(n): hold("rest")
         """,
     )
-    running = stage.start("--dist=each", "-x", gates=("rest",))
-    running.expect(f"failed in {failing}", "holding rest")
+    running = stage.start("--dist=each", "-x", gates=("first", "rest"))
+    running.expect("holding first", "holding rest")
+    running.release("first")
+    running.expect(f"failed in {failing}")
     for _ in range(400):
         running.release("rest")
     run = running.end()
@@ -566,6 +571,9 @@ def test_a_chunk_is_no_larger_than_said(suite: Suite) -> None:
 
     assert largest() > 1
     assert largest("--maxschedchunk=1") == 1
+    assert largest("-x") == largest("--maxfail=1") == 1
+    assert largest("--maxfail=2") > 1
+    assert largest("-x", "--maxschedchunk=99") > 1
 
 
 WATCH = (

@@ -53,6 +53,7 @@ ENDINGS = {
     "exit with a failing code": "pytest.exit(reason='a\\nb', returncode=1)",
     "keyboard": "raise KeyboardInterrupt",
     "keyboard with a text": "raise KeyboardInterrupt('text')",
+    "system exit": "raise SystemExit(5)",
 }
 
 
@@ -68,15 +69,25 @@ PLACES = [
 ]
 
 
+WIDELY = ("exit with a code", "keyboard with a text", "system exit")
+
+INTERNAL = {
+    *((place, "system exit") for place in ("import", "collection hook", "parametrization")),
+}
+"""What pytest does not expect: it ends with a traceback, which tells of the frames of plugins."""
+
+
 @pytest.mark.parametrize(
-    ("place", "how"),
+    ("start", "place", "how"),
     [
-        *(("test", how) for how in ENDINGS),
-        *((place, how) for place in PLACES for how in ("exit with a code", "keyboard with a text")),
+        *(("fork", "test", how) for how in ENDINGS),
+        *(("fork", place, how) for place in PLACES for how in WIDELY),
+        *(("spawn", "test", how) for how in WIDELY),
+        *(("spawn", place, WIDELY[n % 3]) for n, place in enumerate(PLACES)),
     ],
 )
 def test_an_interruption_anywhere_ends_the_run_as_serial(
-    suite: Suite, place: str, how: str
+    suite: Suite, start: str, place: str, how: str
 ) -> None:
     ending = ENDINGS[how]
     suite.write(
@@ -119,7 +130,14 @@ def test_an_interruption_anywhere_ends_the_run_as_serial(
             end("collection hook")
         """
     )
-    suite.same(workers=1)
+    if (place, how) not in INTERNAL:
+        suite.same(workers=1, ours=(f"--start-method={start}",))
+    else:
+        serial, braid = suite.serial(), suite.braid(f"--start-method={start}", workers=1)
+        assert braid.exit == serial.exit
+        said = "SystemExit: 5" if how == "system exit" else "KeyboardInterrupt: text"
+        assert said in serial.text + serial.errors
+        assert said in braid.text + braid.errors
 
 
 def test_an_interrupted_run_names_place_and_tears_down(suite: Suite) -> None:

@@ -123,14 +123,17 @@ class TestIt:
 }
 
 
-@pytest.mark.parametrize("end", ["exit_0", "segv"])
+FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
+
+
+@pytest.mark.parametrize(("start", "end"), [(FORK, "exit_0"), (FORK, "segv"), (SPAWN, "kill")])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_fixture_that_ends_the_process_fails_its_test_alone(
-    stage: Stage, place: str, end: str
+    stage: Stage, place: str, start: str, end: str
 ) -> None:
     how, words = ENDS[end]
     stage.write(test_a=around(PLACES[place].replace("END", how)))
-    run = stage.run()
+    run = stage.run(start)
     assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
     assert run.ran == OTHERS + Counter({"it": 1} if "teardown" in place else {})
     assert f"{words}" in run.text
@@ -159,8 +162,12 @@ def test_a_module_fixture_that_ends_the_process_when_torn_down(stage: Stage) -> 
     assert "crashed while running 'test_a.py::test_a[5]'" in run.text
 
 
-@pytest.mark.parametrize("end", ["exit_0", "exit_3", "segv"])
-def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, end: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "end"), [(FORK, "exit_0"), (FORK, "exit_3"), (FORK, "segv"), (SPAWN, "exit_0")]
+)
+def test_a_session_fixture_that_ends_the_process_when_torn_down(
+    stage: Stage, start: str, end: str
+) -> None:
     """In the worker that comes first to it: another may have run no test, and so have none."""
     how, words = ENDS[end]
     stage.write(
@@ -175,7 +182,7 @@ def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, en
         """,
         test_a=around(""),
     )
-    run = stage.run()
+    run = stage.run(start)
     assert run.exit == 1
     assert run.ran == OTHERS
     assert words in run.text
@@ -183,8 +190,10 @@ def test_a_session_fixture_that_ends_the_process_when_torn_down(stage: Stage, en
     assert "last words" in run.text
 
 
-@pytest.mark.parametrize("end", ["exit_0", "segv"])
-def test_a_worker_that_ends_in_sessionfinish_is_an_error(stage: Stage, end: str) -> None:
+@pytest.mark.parametrize(("start", "end"), [(FORK, "exit_0"), (FORK, "segv"), (SPAWN, "exit_0")])
+def test_a_worker_that_ends_in_sessionfinish_is_an_error(
+    stage: Stage, start: str, end: str
+) -> None:
     how, words = ENDS[end]
     stage.write(
         conftest=f"""
@@ -193,7 +202,7 @@ def test_a_worker_that_ends_in_sessionfinish_is_an_error(stage: Stage, end: str)
         """,
         test_a=around(""),
     )
-    run = stage.run()
+    run = stage.run(start)
     assert run.exit == 1
     assert run.ran == OTHERS
     assert words in run.text
@@ -592,35 +601,52 @@ def test_collection_errors_are_no_reason_to_stop_if_told_so(stage: Stage) -> Non
     assert (run.counts, run.ran) == ({"errors": 1, "passed": 1}, Counter("a"))
 
 
+UP_AND_DOWN = """
+    @pytest.fixture(scope="session", autouse=True)
+    def of_session():
+        note("up session"); yield; note("down session")
+    @pytest.fixture(scope="module", autouse=True)
+    def of_module():
+        note("up module"); yield; note("down module")
+    @pytest.fixture(autouse=True)
+    def of_test():
+        note("up test"); yield; note("down test")
+"""
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
-def test_exitfirst_tears_everything_down(stage: Stage, option: str) -> None:
+def test_exitfirst_ends_soon_and_tears_everything_down(
+    stage: Stage, option: str, start: str
+) -> None:
+    """Of 66 equally long tests the sixth fails, beside the fifth: at most one more has begun."""
     stage.write(
-        conftest="""
-        @pytest.fixture(scope="session", autouse=True)
-        def of_session():
-            note("up session"); yield; note("down session")
-        @pytest.fixture(scope="module", autouse=True)
-        def of_module():
-            note("up module"); yield; note("down module")
-        @pytest.fixture(autouse=True)
-        def of_test():
-            note("up test"); yield; note("down test")
-        """,
+        conftest=UP_AND_DOWN + FINISHED,
         test_a="""
         @pytest.mark.parametrize("n", range(66))
-        def test_a(n):
+        def test_a(n, worker_id):
+            hold(worker_id)
             note("ran", n)
             assert n != 5
         """,
     )
-    run = stage.run(option)
-    assert run.exit == 1
-    assert run.counts["failed"] == 1
-    assert "stopping after 1 failures" in run.text
-    fixtures = Counter(line for line in run.notes if line.startswith(("up", "down")))
+    run = stage.start(option, start, gates=("gw0", "gw1"))
+    for _ in range(3):
+        run.expect("holding gw0", "holding gw1")
+        run.release("gw0")
+        run.release("gw1")
+    run.expect("finished test_a.py::test_a[5]")
+    run.release("gw0")
+    run.release("gw1")
+    ended = run.end()
+    assert ended.exit == 1
+    assert ended.counts["failed"] == 1
+    assert sum(ended.counts.values()) == sum(ended.ran.values()) <= 8
+    assert "stopping after 1 failures" in ended.text
+    fixtures = Counter(line for line in ended.notes if line.startswith(("up", "down")))
     for scope in ("session", "module", "test"):
         assert fixtures[f"up {scope}"] == fixtures[f"down {scope}"] > 0
-    assert not run.section("braid: tests without exactly one outcome")
+    assert not ended.section("braid: tests without exactly one outcome")
 
 
 def test_no_worker_begins_a_test_after_the_failure_that_is_enough(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -446,6 +447,7 @@ PHASES = {
     "unconfigure": """
         def pytest_unconfigure(config):
             if hasattr(config, "workerinput"): hold("phase")
+            else: note("the controller too")
     """,
 }
 
@@ -456,16 +458,48 @@ IN_TEST = {
 }
 
 
-def holding_in_phase(stage: Stage, phase: str) -> Running:
+def holding_in_phase(stage: Stage, phase: str, *args: str) -> Running:
     imported = "hold('phase')\n" if phase == "import" else ""
     stage.write(
         conftest=PHASES[phase],
         test_a=f"{imported}def test_a(): {IN_TEST.get(phase, 'pass')}\n",
         test_b="def test_b(): pass",
     )
-    run = stage.start(gates=("phase",))
-    run.expect("holding phase")
+    run = stage.start(*args, gates=("phase",))
+    run.expect("holding phase", *(["the controller too"] if in_zygote(phase, *args) else []))
     return run
+
+
+def in_zygote(phase: str, *args: str) -> bool:
+    """Whether all is over, and the controller waits for the zygote alone."""
+    return phase == "unconfigure" and SPAWN not in args
+
+
+FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
+
+DEAF = {*itertools.product(("deaf test", "busy test", "sessionfinish"), (FORK, SPAWN))}
+DEAF.add(("unconfigure", SPAWN))
+"""Where one signal does not end the run: a worker that ends is not interrupted any more."""
+
+CUTS = {"setup", "test", "teardown"}
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+@pytest.mark.parametrize("phase", PHASES)
+def test_ctrl_c_ends_the_run_in_each_phase(stage: Stage, phase: str, start: str) -> None:
+    """Once, or, where that is not heeded, with a second signal, which does not merge with the
+    first: it is another one. A second worker could come to the phase when it has been signalled."""
+    run = holding_in_phase(stage, phase, start, "-n1")
+    run.send(signal.SIGINT)
+    if (phase, start) in DEAF:
+        run.send(signal.SIGTERM)
+    ended = run.end()
+    is_over = in_zygote(phase, start)  # then it is as in a serial run that unconfigures itself
+    assert ended.exit == (-signal.SIGINT if is_over else pytest.ExitCode.INTERRUPTED)
+    assert "KeyboardInterrupt" in (ended.errors if is_over else ended.text)
+    assert "INTERNALERROR" not in ended.text
+    if phase in CUTS:
+        assert "::test_" in ended.section("braid: interrupted while running")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -497,7 +531,8 @@ def test_nothing_survives_a_controller_killed_at_any_moment(stage: Stage) -> Non
 # --- a closed output ------------------------------------------------------------------------------
 
 
-def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage, start: str) -> None:
     """As ``pytest | head -1``."""
     stage.write(
         test_a="""
@@ -506,7 +541,7 @@ def test_a_closed_output_ends_the_run_and_leaves_nothing(stage: Stage) -> None:
         """
     )
     reading, writing = os.pipe()
-    run = stage.prepare("-v").start(stdout=writing)
+    run = stage.prepare("-v", start).start(stdout=writing)
     os.close(writing)
     with subprocess.Popen(["head", "-1"], stdin=reading, stdout=subprocess.PIPE) as head:
         os.close(reading)

@@ -162,9 +162,20 @@ def test_what_is_printed_at_import_is_shown_before_the_collection_is_over(stage:
 
 
 def test_many_spawned_workers_print_much_while_they_collect(stage: Stage) -> None:
-    """More than a pipe holds; and with no test for most of them, they end without a word."""
-    stage.write(test_a="print('imported')\nprint('x' * 1_000_000)\ndef test_1(): print('ran')")
-    run = stage.run("-s", "--start-method=spawn", workers=3)
+    """More than a pipe holds. There is no test for most of them: who has not collected when the
+    only one ends is not waited for."""
+    stage.write(
+        test_a="""
+        print("imported")
+        print("x" * 1_000_000)
+        note("printed")
+        def test_1(): hold("others"); print("ran")
+        """
+    )
+    running = stage.start("-s", "--start-method=spawn", gates=("others",), workers=3)
+    running.expect("holding others", *["printed"] * 3)
+    running.release("others")
+    run = running.end()
     assert run.counts == {"passed": 1}
     assert run.text.splitlines().count("imported") == 3
     assert run.text.splitlines().count("ran") == 1

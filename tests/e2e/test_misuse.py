@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Stage
+from tests.e2e.running import Ended, Running, Stage
 from tests.e2e.test_faults import OTHERS, around
+
+START = pytest.mark.parametrize("start", ["--start-method=fork", "--start-method=spawn"])
 
 RUDE = {
     "closes the low descriptors": "os.closerange(3, 256)",
+    "closes all descriptors": "os.closerange(0, 1 << 16)",
     "closes the standard streams' descriptors": "os.close(0); os.close(1); os.close(2)",
     "closes the stream objects": "sys.stdout.close(); sys.stderr.close()",
     "replaces the streams": "sys.stdout = sys.stderr = None",
@@ -67,12 +71,13 @@ RUDE = {
 }
 
 
+@START
 @pytest.mark.parametrize("deed", RUDE)
-def test_a_rude_test_harms_no_other(stage: Stage, deed: str) -> None:
+def test_a_rude_test_harms_no_other(stage: Stage, deed: str, start: str) -> None:
     """It passes or fails, and the others run in its worker as they would elsewhere."""
     source = "\n    ".join(["note('ran it')", *_unindented(RUDE[deed]).splitlines()])
     stage.write(test_a=around(f"def test_rude(monkeypatch):\n    {source}"))
-    run = stage.run(workers=1)
+    run = stage.run(start, workers=1)
     assert run.ran == OTHERS + Counter(["it"])
     assert run.counts.get("passed", 0) >= 12, run.text
     assert run.exit in (0, 1)
@@ -84,7 +89,8 @@ def _unindented(text: str) -> str:
     return textwrap.dedent(text).strip()
 
 
-def test_a_deleted_working_directory_harms_only_who_asks_for_it(stage: Stage) -> None:
+@START
+def test_a_deleted_working_directory_harms_only_who_asks_for_it(stage: Stage, start: str) -> None:
     stage.write(
         test_a=around("""
 def test_rude(tmp_path):
@@ -92,12 +98,24 @@ def test_rude(tmp_path):
     tmp_path.rmdir()
 """)
     )
-    run = stage.run(workers=1)
+    run = stage.run(start, workers=1)
     assert (run.exit, run.counts) == (0, {"passed": 13})
     assert run.ran == OTHERS
 
 
-def test_a_child_that_a_test_leaves_is_left_alone(stage: Stage) -> None:
+@START
+def test_a_test_that_needs_more_memory_than_there_is_fails_alone(stage: Stage, start: str) -> None:
+    stage.write(test_a=around("def test_hoards():\n    bytearray(2**40)"))
+    run = stage.prepare(start)
+    run.precede_with(f"ulimit -v {2**20};")  # kilobytes, for each process
+    ended = run.start().end()
+    assert (ended.exit, ended.counts) == (1, {"passed": 12, "failed": 1})
+    assert ended.ran == OTHERS
+    assert "MemoryError" in ended.report("test_hoards")
+
+
+@START
+def test_a_child_that_a_test_leaves_is_left_alone(stage: Stage, start: str) -> None:
     """As in a serial run. It holds the capture's files and does not keep the run from ending."""
     stage.write(
         test_a=around("""
@@ -107,7 +125,7 @@ def test_leaves():
     subprocess.Popen([sys.executable, "-c", code])
 """)
     )
-    run = stage.start(gates=("child",))
+    run = stage.start(start, gates=("child",))
     run.expect("holding child")
     assert run.await_end() == 0
     assert len(run.processes()) == 1
@@ -210,8 +228,9 @@ FORKS = {
 }
 
 
+@START
 @pytest.mark.parametrize("place", FORKS)
-def test_a_copy_that_returns_into_pytest_ends_there(stage: Stage, place: str) -> None:
+def test_a_copy_that_returns_into_pytest_ends_there(stage: Stage, place: str, start: str) -> None:
     """It neither runs other tests nor speaks for its worker, and takes no output from it."""
     stage.write(
         conftest="""
@@ -222,7 +241,7 @@ def test_a_copy_that_returns_into_pytest_ends_there(stage: Stage, place: str) ->
         """,
         test_a=around(_unindented(FORKS[place])),
     )
-    run = stage.run("-rA", workers=1)
+    run = stage.run(start, "-rA", workers=1)
     assert run.counts == {"passed": 13}
     assert run.exit == 0
     assert run.ran == OTHERS
@@ -277,7 +296,10 @@ def test_prints(record_property):
     assert "the end" in run.report("test_prints")
 
 
-def test_values_that_no_codec_knows_cost_their_type_and_nothing_else(stage: Stage) -> None:
+@START
+def test_values_that_no_codec_knows_cost_their_type_and_nothing_else(
+    stage: Stage, start: str
+) -> None:
     stage.write(
         conftest="""
         class Odd:
@@ -312,7 +334,7 @@ def test_values_that_no_codec_knows_cost_their_type_and_nothing_else(stage: Stag
         def test_odd(name): note("ran", name)
         """,
     )
-    run = stage.run("-p", "no:junitxml")
+    run = stage.run(start, "-p", "no:junitxml")
     assert run.exit == 0
     assert run.counts == {"passed": len(run.ran)}
     assert len(run.ran) == 17
@@ -357,12 +379,13 @@ def test_a_module_whose_name_is_not_unicode(stage: Stage) -> None:
 # --- the place ------------------------------------------------------------------------------------
 
 
-def test_a_checkout_that_cannot_be_written(stage: Stage) -> None:
+@START
+def test_a_checkout_that_cannot_be_written(stage: Stage, start: str) -> None:
     stage.write(test_a="def test_a(tmp_path): (tmp_path / 'file').touch()\ndef test_b(): assert 0")
     (stage.path / ".pytest_cache").mkdir()
     stage.path.chmod(0o555)
     (stage.path / ".pytest_cache").chmod(0o555)
-    run = stage.prepare().start(powerless=True)
+    run = stage.prepare(start).start(powerless=True)
     ended = run.end()
     assert ended.exit == 1
     assert ended.counts["passed"] == ended.counts["failed"] == 1
@@ -377,15 +400,49 @@ def test_a_cache_that_is_a_file(stage: Stage) -> None:
     assert run.counts["passed"] == run.counts["failed"] == 1
 
 
-def test_no_shared_memory_and_a_full_temporary_directory_are_told(stage: Stage) -> None:
-    stage.env["TMPDIR"] = str(stage.base / "nowhere")
-    stage.write(test_a="def test_a(): pass")
-    run = stage.run()
-    assert run.exit in (0, 1, 3, 4)
-    assert "Traceback" not in run.errors
+def mounted(run: Running, *lines: str) -> Ended:
+    """Run it with mounts of its own."""
+    isolate = ["unshare", "--map-root-user", "--mount"]
+    trial = ["sh", "-c", f"{' '.join(isolate)} mount -t tmpfs none /tmp"]
+    if subprocess.run(trial, check=False).returncode:
+        pytest.skip("needs unshare(1), and a kernel and a container that let users mount a tmpfs")
+    run.precede_with(" ".join(f"{line};" for line in ("set -e", *lines)))
+    run.replace_command(*isolate, *run.command)
+    return run.start().end()
 
 
-def test_two_runs_at_once_in_one_folder(stage: Stage) -> None:
+@START
+def test_no_shared_memory_is_needed(stage: Stage, start: str) -> None:
+    """As in a container without ``/dev/shm``."""
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(10))
+        def test_a(n, capfd):
+            print("printed", n)
+            assert n != 7
+        def test_ends(): os._exit(3)
+        """
+    )
+    run = stage.prepare(start)
+    ended = mounted(run, "mount -t tmpfs -o ro none /dev/shm", "! touch /dev/shm/file 2>/dev/null")
+    assert (ended.exit, ended.counts) == (1, {"passed": 9, "failed": 2})
+    assert not ended.errors
+
+
+def test_a_full_disk_under_the_cache_is_as_serial(stage: Stage) -> None:
+    stage.write(test_a="def test_a(): note('ran a')\ndef test_b(): assert 0")
+    (stage.path / ".pytest_cache").mkdir()
+    full = (
+        "mount -t tmpfs -o size=64k none .pytest_cache",
+        "! cat /dev/zero 2>/dev/null >.pytest_cache/full",
+    )
+    serial, braid = (mounted(stage.prepare(braid=it), *full) for it in (False, True))
+    assert "No space left on device" in braid.text
+    assert (braid.exit, braid.counts, braid.ran) == (serial.exit, serial.counts, serial.ran)
+
+
+@START
+def test_two_runs_at_once_in_one_folder(stage: Stage, start: str) -> None:
     stage.write(
         test_a="""
         @pytest.mark.parametrize("n", range(40))
@@ -396,7 +453,7 @@ def test_two_runs_at_once_in_one_folder(stage: Stage) -> None:
             assert n != 7
         """
     )
-    runs = [stage.start(gates=("both",)) for _ in range(2)]
+    runs = [stage.start(start, gates=("both",)) for _ in range(2)]
     for run in runs:
         run.expect("holding both")
     for run in runs:

@@ -30,13 +30,18 @@ AROUND = """
 EACH_ONCE = Counter({f"{name} {n}": 1 for name in ("before", "after") for n in range(6)})
 
 
-@pytest.mark.parametrize("mode", ["load", "worksteal", "loadscope", "loadfile", "loadgroup"])
+MODES = ["load", "worksteal", "loadscope", "loadfile", "loadgroup", "each"]
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("way", ["--start-method=fork", SPAWN, "--forked"])
 def test_a_crash_costs_one_test_in_every_mode_and_way(stage: Stage, mode: str, way: str) -> None:
     stage.write(test_a=AROUND)
     run = stage.run(way, f"--dist={mode}")
-    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
-    assert run.ran == EACH_ONCE + Counter(["ends"])
+    times = 2 if mode == "each" else 1  # both workers run everything
+    assert (run.exit, run.counts) == (1, {"passed": 12 * times, "failed": times})
+    once = EACH_ONCE + Counter(["ends"])
+    assert run.ran == dict.fromkeys(once, times)
     assert "its process ended with exit code 3" in run.report("test_ends")
     assert "last words" in run.report("test_ends")
 

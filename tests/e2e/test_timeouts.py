@@ -56,18 +56,25 @@ def hung(run: Ended, name: str = "test_hangs") -> str:
 # --- however it hangs -------------------------------------------------------------------------
 
 MODES = ("load", "worksteal", "loadscope", "loadfile", "loadgroup")
+FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.parametrize("args", [*(f"--dist={mode}" for mode in MODES), "--forked"])
-def test_a_hung_test_fails_alone_in_every_mode(stage: Stage, args: str, start: str) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [
+        *((f"--dist={mode}", way) for mode in MODES for way in (FORK, SPAWN, "--forked")),
+        (SPAWN, "--forked"),
+    ],
+    ids=" ".join,
+)
+def test_a_hung_test_fails_alone_in_every_mode_and_way(stage: Stage, args: tuple[str, ...]) -> None:
     source = around(SLEEPS.replace("@pytest.mark.timeout(0.5)", "@pytest.mark.xdist_group('it')"))
     stage.write(test_a=source)
-    run = stage.run("--test-timeout=3", f"--start-method={start}", args)
+    run = stage.run("--test-timeout=1", *args)
     here = line_of(source, "# here")
     report = hung(run)
     assert run.ran == OTHERS + Counter({"it": 1})
-    assert f"Timeout at test_a.py:{here} in test_hangs, after 3 s (--test-timeout).\n" in report
+    assert f"Timeout at test_a.py:{here} in test_hangs, after 1 s (--test-timeout).\n" in report
     assert f'test_a.py", line {here} in test_hangs\n' in report
 
 
@@ -432,9 +439,10 @@ def test_a_timeout_is_no_crash_that_is_counted(stage: Stage) -> None:
     assert not [line for line in run.notes if "crashed" in line]
 
 
-def test_every_copy_of_a_test_may_hang(stage: Stage) -> None:
+@pytest.mark.parametrize("way", [FORK, SPAWN, "--forked"])
+def test_every_copy_of_a_test_may_hang(stage: Stage, way: str) -> None:
     stage.write(test_a=around(SLEEPS))
-    run = stage.run("--dist=each")
+    run = stage.run("--dist=each", way)
     assert (run.exit, run.counts) == (1, {"passed": 24, "failed": 2})
     assert run.ran == Counter({name: 2 * count for name, count in OTHERS.items()} | {"it": 2})
 

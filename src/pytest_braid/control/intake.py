@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,7 +124,9 @@ class Intake:
             return
         known = set(config.cache.get("cache/nodeids", []))
         known.update(test.nodeid for test in self.tests)
-        config.cache.set("cache/nodeids", sorted(known))
+        with warnings.catch_warnings():  # where nothing can be written, that plugin has said so
+            warnings.simplefilter("ignore", pytest.PytestCacheWarning)
+            config.cache.set("cache/nodeids", sorted(known))
 
 
 def say_collected(session: pytest.Session, said: m.Collected, workers: int, scheduler: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.seam import interpreter
+
 
 def prints_live(config: pytest.Config) -> bool:
     """Whether what tests print is shown at once (``-s``, ``--capture=tee-sys``)."""
@@ -128,16 +130,19 @@ def open_log_file_behind(config: pytest.Config) -> None:
 
 def share_log_file(config: pytest.Config) -> None:
     """Let several processes write to the file of ``--log-file``: each record in one piece, behind
-    whatever is there. Other files, which a project names by itself, are opened as it wants."""
+    whatever is there. Other files, which a project names by itself, are opened as it wants.
+
+    Without a file there is ``os.devnull``, which pytest closes at the end as it would the file: so
+    either has a high number, which a test that closes all low ones does not meet."""
     plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
     if _mode in config.stash and plugin is not None:
         config.option.log_file_mode = config.stash[_mode]
         plugin.log_file_mode = config.stash[_mode] or config.getini("log_file_mode") or "w"
     handler: Any = getattr(plugin, "log_file_handler", None)
     stream = getattr(handler, "stream", None)
-    if not isinstance(stream, TextIOWrapper) or handler.baseFilename == os.devnull:
+    if not isinstance(stream, TextIOWrapper):
         return
-    descriptor = os.dup(stream.fileno())
+    descriptor = interpreter.out_of_reach(os.dup(stream.fileno()))
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
     encoding, errors, old = stream.encoding, stream.errors, stream.buffer

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import pytest
 
 
-def _captures(config: pytest.Config) -> Iterator[Any]:
-    """The global capture's parts: of stdout, then of stderr."""
+def _captures(config: pytest.Config, *names: str) -> Iterator[Any]:
+    """The global capture's parts: of stdout, then of stderr, or those named."""
     manager: Any = config.pluginmanager.get_plugin("capturemanager")
     capturing = getattr(manager, "_global_capturing", None)
-    for name in ("out", "err"):
+    for name in names or ("out", "err"):
         yield getattr(capturing, name, None)
 
 
@@ -54,6 +54,17 @@ def give_capture_files(config: pytest.Config, out: int, err: int) -> None:
     """
     for capture, descriptor in zip(_captures(config), (out, err), strict=True):
         _give_file(capture, descriptor)
+    for capture in _captures(config, "in_"):
+        _move_stdin(capture)
+
+
+def _move_stdin(capture: Any) -> None:
+    """What the end of the capture needs: a spawned worker comes to it."""
+    if hasattr(capture, "targetfd_save"):
+        capture.targetfd_save = interpreter.out_of_reach(capture.targetfd_save)
+        with capture.tmpfile as null:
+            moved = interpreter.out_of_reach(os.dup(null.fileno()))
+        capture.tmpfile = open(moved, encoding="utf-8")  # noqa: SIM115, PTH123 -- pytest closes it
 
 
 def _give_file(capture: Any, descriptor: int) -> None:
@@ -188,6 +199,7 @@ def give_fault_file(config: pytest.Config, descriptor: int) -> None:
     number = config.stash.get(key, None)
     if number is not None:
         os.dup2(descriptor, number, inheritable=False)
+        config.stash[key] = interpreter.out_of_reach(os.dup(number))  # for pytest to close
 
 
 def say(config: pytest.Config, text: str) -> None:
