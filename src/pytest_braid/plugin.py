@@ -316,7 +316,7 @@ def pytest_load_initial_conftests(
     ):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
-        from pytest_braid.zygote.census import remember_inheritance
+        from pytest_braid.zygote.inheritance import remember_inheritance
 
         remember_outputs(_OUTPUTS)
         remember_random()
@@ -432,11 +432,15 @@ class StandingAside:
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
-    from pytest_braid.zygote.census import held_by_controller
+    from pytest_braid.zygote.inheritance import own_children, own_threads
 
     config.pluginmanager.set_blocked("pytest_forked")  # its option is ours now, and so are marks
     _announce(config)
-    held = held_by_controller()
+    held = []
+    if own_threads() or own_children():
+        from pytest_braid.zygote.census import held_by_controller
+
+        held = held_by_controller()
     if settings.start_method == "spawn" or (settings.start_method == "auto" and held):
         _spawn(config, settings, held)
     elif held:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_braid.zygote import census as module
+from pytest_braid.zygote import inheritance
 from pytest_braid.zygote.census import census, held_by_controller
 
 Opens = Callable[[Path], AbstractContextManager[Any]]
@@ -160,10 +161,10 @@ def test_what_the_process_was_started_with_is_no_reason(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_inherited", "_adopted"):
-        monkeypatch.setattr(module, name, getattr(module, name))
+        monkeypatch.setattr(inheritance, name, getattr(inheritance, name))
     before = census(pytestconfig, ())
     with pair(tmp_path), child(tmp_path):
-        module.remember_inheritance()
+        inheritance.remember_inheritance()
         assert census(pytestconfig, ()) == [r for r in before if "socket" not in r]
         with pair(tmp_path), child(tmp_path):
             assert len(census(pytestconfig, ())) == 3 + len(

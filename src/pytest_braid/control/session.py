@@ -161,7 +161,9 @@ class Controller:
     def pytest_collection(self, session: pytest.Session) -> bool:
         """Wait for what the zygote collects."""
         output.show_collecting(session.config)
-        self._intake.take(session, self._zygote, self._replay())
+        replay = self._replay()
+        import_what_follows()
+        self._intake.take(session, self._zygote, replay)
         return True
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
@@ -240,7 +242,6 @@ class Controller:
         self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
-        """Import it only now: until here the zygote waits for us, from here on it works."""
         from pytest_braid.control.replay import Replay
 
         return Replay(self._config, self._intake.tests)
@@ -374,3 +375,11 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
+
+
+def import_what_follows() -> None:
+    """While the zygote collects: before, it waits for us, and behind that all wait for us."""
+    from pytest_braid.control import loop, summary, units
+    from pytest_braid.schedule import scheduler
+
+    _ = loop, summary, units, scheduler

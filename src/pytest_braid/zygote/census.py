@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from pytest_braid.seam import holders, output, session
+from pytest_braid.zygote.inheritance import is_inherited, listed, own_children, own_threads
 
 _WAY_OUT = "start it in a fixture instead"
 
@@ -41,32 +42,6 @@ def held_by_controller() -> list[str]:
     """Reasons that a fork would hide: threads and children that conftests have started in the
     controller do not come along into the zygote."""
     return [*_python_threads(), *_child_processes()]
-
-
-_inherited: frozenset[tuple[int, int]] = frozenset()
-"""Sockets that were open before any project code ran: (descriptor, inode)."""
-
-_adopted: frozenset[str] = frozenset()
-"""Child processes from before: of a shell that has become this process with ``exec``."""
-
-
-def remember_inheritance() -> None:
-    """Remember what this process was started with; it is nobody's here."""
-    global _inherited, _adopted  # noqa: PLW0603 -- facts of this process
-    _inherited = frozenset(
-        (int(name), number)
-        for name in _listed("/proc/self/fd")
-        if (number := _socket_number(int(name))) is not None
-    )
-    _adopted = frozenset(_children())
-
-
-def _socket_number(descriptor: int) -> int | None:
-    try:
-        facts = os.fstat(descriptor)
-    except OSError:
-        return None
-    return facts.st_ino if stat.S_ISSOCK(facts.st_mode) else None
 
 
 def census(config: pytest.Config, own: tuple[int, ...]) -> list[str]:
@@ -115,16 +90,15 @@ def _place_below(root: Path, function: Callable[..., object]) -> str | None:
 
 
 def _python_threads() -> Iterator[str]:
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            origin = holders.origin_of_thread(thread)
-            yield f"thread {thread.name!r} is running ({origin}): {_WAY_OUT}"
+    for thread in own_threads():
+        origin = holders.origin_of_thread(thread)
+        yield f"thread {thread.name!r} is running ({origin}): {_WAY_OUT}"
 
 
 def _native_threads() -> Iterator[str]:
     """Threads that the interpreter does not know of, unless a known pool explains them."""
     try:
-        count = len(_listed("/proc/self/task"))
+        count = len(listed("/proc/self/task"))
         loaded = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").lower()
     except OSError:
         return
@@ -137,31 +111,8 @@ def _native_threads() -> Iterator[str]:
 
 
 def _child_processes() -> Iterator[str]:
-    for pid in _children():
-        if pid not in _adopted and _is_running(pid):
-            yield f"child process {pid} ({_command(pid)}) is running: {_WAY_OUT}"
-
-
-def _children() -> Iterator[str]:
-    for task in _listed("/proc/self/task"):
-        try:
-            yield from Path(f"/proc/self/task/{task}/children").read_text("ascii").split()
-        except OSError:
-            continue
-
-
-def _is_running(pid: str) -> bool:
-    """Not ended: one that is only not waited for yet is no reason."""
-    try:
-        return (
-            Path(f"/proc/{pid}/stat")
-            .read_text(encoding="ascii", errors="replace")
-            .rpartition(")")[2]
-            .split()[0]
-            != "Z"
-        )
-    except OSError:
-        return False
+    for pid in own_children():
+        yield f"child process {pid} ({_command(pid)}) is running: {_WAY_OUT}"
 
 
 def _command(pid: str) -> str:
@@ -176,7 +127,7 @@ def _command(pid: str) -> str:
 
 def _descriptors(own: tuple[int, ...]) -> Iterator[str]:
     """Open descriptors, standard streams and braid's aside."""
-    for name in _listed("/proc/self/fd"):
+    for name in listed("/proc/self/fd"):
         descriptor = int(name)
         if descriptor > _STDERR and descriptor not in own:
             yield from _descriptor(descriptor)
@@ -188,7 +139,7 @@ def _descriptor(descriptor: int) -> Iterator[str]:
         mode = os.fstat(descriptor).st_mode
     except OSError:
         return  # the folder's own descriptor, closed by now
-    if (descriptor, _socket_number(descriptor)) in _inherited:
+    if is_inherited(descriptor):
         return
     if stat.S_ISSOCK(mode):
         yield from _socket(descriptor)
@@ -250,10 +201,3 @@ def _database(descriptor: int, path: str) -> Iterator[str]:
             f"an SQLite connection to {path} is open{what}, and SQLite forbids using one across a "
             "fork: open it in a fixture instead"
         )
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return [path.name for path in Path(folder).iterdir()]
-    except OSError:
-        return []
