@@ -567,4 +567,4 @@ class Hooks:
     @pytest.hookspec
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         """In the controller: the test with node id ``crashitem`` ended its worker's process;
-        ``report`` is about to say so."""
+        ``report`` is about to say so. ``sched.mark_test_pending(crashitem)`` has it run again."""

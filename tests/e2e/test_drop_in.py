@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.e2e.running import Stage
@@ -149,3 +151,28 @@ def test_gateways_are_told_before_their_nodes(stage: Stage) -> None:
     )
     told = [line for line in stage.run().notes if not line.startswith("unit")]
     assert told == ["gateway gw0", "node gw0", "gateway gw1", "node gw1"]
+
+
+def test_a_crashed_test_runs_again_if_a_plugin_wants_it(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_handlecrashitem(crashitem, report, sched):
+            assert sched.config.option.numprocesses == 2
+            tries = sched.config.stash.setdefault("tries", [])
+            tries.append(crashitem)
+            if len(tries) < 3:
+                sched.mark_test_pending(crashitem)
+                report.outcome = "rerun"
+        def pytest_report_teststatus(report):
+            if report.outcome == "rerun": return "rerun", "R", "RERUN"
+        """,
+        test_a="""
+        @pytest.mark.parametrize("n", range(20))
+        def test_1(n):
+            note("ran", n)
+            if n == 4: os._exit(7)
+        """,
+    )
+    run = stage.run()
+    assert (run.exit, run.counts) == (1, {"failed": 1, "passed": 19, "rerun": 2})
+    assert run.ran == Counter({str(n): 3 if n == 4 else 1 for n in range(20)})

@@ -30,6 +30,25 @@ class Foreign(NamedTuple):
     """The name of the unit that a node id belongs to, if the mode does not say it."""
 
 
+class Sched:
+    """What ``pytest_handlecrashitem`` is given as ``sched``: of pytest-xdist's scheduler what a
+    plugin can ask for there, which is to run the crashed test again."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self._pending: set[str] = set()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Run the test with this node id again: it has no outcome yet."""
+        self._pending.add(item)
+
+    def take_pending(self, nodeid: str) -> bool:
+        """Whether it is to run again; asked once per crash."""
+        is_pending = nodeid in self._pending
+        self._pending.clear()
+        return is_pending
+
+
 class Log:
     """The ``log`` that such a hook is given: it takes what it is told, as ``log.any.name(...)``."""
 

@@ -74,20 +74,22 @@ class Ledger:
 
     def report_crash(
         self, worker: Worker, running: int | None, why: str, printed: str = ""
-    ) -> None:
+    ) -> bool:
         """A worker's process has ended, and nobody had told it to. ``printed`` is more of what it
-        may have said."""
+        may have said. Returns whether the test is to run again."""
         if running is None:
             self._report_death(worker, why, printed)
-            return
+            return False
         if worker.last_test != running:
             self._replay.begun(running)
         is_decided = worker.last_test == running and worker.is_decided
-        self._replay.crashed(
+        runs_again = self._replay.crashed(
             worker.node, running, why, worker.last_words(), "teardown" if is_decided else "call"
         )
         self._replay.done(running)
-        self.count(running)
+        if not runs_again:
+            self.count(running)
+        return runs_again
 
     def report_timeout(self, worker: Worker, running: int, text: str) -> None:
         """A worker was killed, for its test had run for too long."""

@@ -210,9 +210,9 @@ class Loop:
             text = self._watch.advise(worker, nodeid, why, status)
             self.ledger.report_timeout(worker, running, text)
         else:
-            self.ledger.report_crash(
-                worker, running, why, "" if worker.is_ready else self._zygote.printed()
-            )
+            printed = "" if worker.is_ready else self._zygote.printed()
+            if self.ledger.report_crash(worker, running, why, printed):
+                running = None
         self._stop_if_told()
         if leaves:
             self._gone(worker, why)

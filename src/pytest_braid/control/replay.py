@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
+from pytest_braid.control.foreign import Sched
 from pytest_braid.control.node import Node
 from pytest_braid.seam import junit, reports
 from pytest_braid.seam.session import report_identity
@@ -71,6 +72,7 @@ class Replay:
         self._hook = config.hook
         self._tests = tests
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
+        self._sched = Sched(config)
         self._properties: list[tuple[junit.Place, junit.Property]] = []
 
     def _test(self, number: int) -> m.Test:
@@ -144,14 +146,15 @@ class Replay:
         why: str,
         sections: list[tuple[str, str]],
         when: Literal["call", "teardown"],
-    ) -> pytest.TestReport:
-        """Report a test that ended its worker's process: it fails, or its teardown does."""
+    ) -> bool:
+        """Report a test that ended its worker's process: it fails, or its teardown does. Returns
+        whether a plugin wants it to run again."""
         nodeid = self._test(test).nodeid
         text = f"worker '{node.gateway.id}' crashed while running '{nodeid}': {why}"
         report = self._failed(node, test, text, sections, when)
-        self._hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=None)
+        self._hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self._sched)
         self._hook.pytest_runtest_logreport(report=report)
-        return report
+        return self._sched.take_pending(nodeid)
 
     def timed_out(
         self,

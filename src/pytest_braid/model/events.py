@@ -61,9 +61,9 @@ class WorkerDied(Event, frozen=True, gc=False, kw_only=True):
     """A worker's process ended without having been told to.
 
     ``running`` is the test that ended it, already failed and reported by the controller, or
-    ``None`` if it died between tests. All that it sent before its death has been handled; what
-    else was assigned to it has not run. ``is_crash``: it counts against ``max_restarts``. It does
-    not where it was killed because its test took too long.
+    ``None`` if it died between tests, or if that test is to run again. All that it sent before its
+    death has been handled; what else was assigned to it has not run. ``is_crash``: it counts
+    against ``max_restarts``. It does not where it was killed because its test took too long.
     """
 
     worker: int
