@@ -36,8 +36,9 @@ class Settings(NamedTuple):
     """One run's settings. No ``Struct``: this is imported before the fork, ``msgspec`` behind it.
 
     ``workers`` counts slots. ``max_restarts`` and ``max_tests`` (of one worker) are ``None`` for
-    any number; ``reorder`` and ``max_chunk`` are as in ``SchedulerSettings``. ``live`` says that
-    output of tests is not captured (``-s``) and goes where the controller's goes.
+    any number; ``reorder``, ``max_chunk`` and ``is_cautious`` are as in ``SchedulerSettings``.
+    ``live`` says that output of tests is not captured (``-s``) and goes where that of the
+    controller goes.
     """
 
     workers: int
@@ -45,6 +46,7 @@ class Settings(NamedTuple):
     max_restarts: int | None
     reorder: bool
     max_chunk: int | None
+    is_cautious: bool
     max_tests: int | None
     testrun_uid: str
     log: Path | None
@@ -88,7 +90,8 @@ def settings_of(config: pytest.Config) -> Settings | None:
         mode=option.dist,
         max_restarts=4 * workers if restarts is None else restarts,
         reorder=option.loadscopereorder,
-        max_chunk=option.maxschedchunk or _chunk_until(option.maxfail),
+        max_chunk=option.maxschedchunk or (1 if option.maxfail == 1 else None),
+        is_cautious=option.maxfail == 1,
         max_tests=1 if option.forked else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
@@ -97,12 +100,6 @@ def settings_of(config: pytest.Config) -> Settings | None:
         note=note,
         limit=limit_of(config),
     )
-
-
-def _chunk_until(failures: int) -> int | None:
-    """With ``-x`` tests begin one by one in the order of the collection: little more has run than
-    in a serial run when the first one fails."""
-    return 1 if failures == 1 else None
 
 
 _TIMEOUT_VARIABLE = "PYTEST_XDIST_WORKER_TIMEOUT"

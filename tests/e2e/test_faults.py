@@ -625,7 +625,9 @@ def test_exitfirst_ends_soon_and_tears_everything_down(
         test_a="""
         @pytest.mark.parametrize("n", range(66))
         def test_a(n, worker_id):
+            import time
             hold(worker_id)
+            time.sleep(0.02)  # or they are so short that some are handed out in advance
             note("ran", n)
             assert n != 5
         """,

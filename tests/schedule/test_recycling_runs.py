@@ -52,6 +52,7 @@ fleets = st.builds(
         max_restarts=st.none() | st.integers(0, 4),
         reorder=st.booleans(),
         max_chunk=st.none() | st.integers(1, 3),
+        is_cautious=st.booleans(),
         max_tests_per_worker=shares,
     ),
     habits=st.builds(Habits, *[st.booleans()] * 7),

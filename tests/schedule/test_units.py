@@ -179,6 +179,22 @@ class TestDealing:
         feed(scheduler, ready(1), started(1, 1), finished(0, 0, at=0.001))
         assert feed(scheduler, started(0, 2)) == [Assign(0, (4,))]
 
+    def test_with_caution_a_worker_is_given_a_test_when_it_asks(self) -> None:
+        settings = SchedulerSettings(2, Mode.LOAD, max_chunk=1, is_cautious=True)
+        scheduler = Scheduler(specs_for("." * 99), settings)
+        assert scheduler.start(0.0)[2:] == [Assign(0, (0,)), Assign(1, (1,))]
+        assert feed(scheduler, ready(0), ready(1), started(0, 0), started(1, 1)) == NOTHING
+        assert feed(scheduler, asked(1)) == [Assign(1, (2,))]
+        assert feed(scheduler, finished(1, 1, at=0.02), started(1, 2, at=0.02)) == NOTHING
+        assert feed(scheduler, asked(0)) == [Assign(0, (3,))]
+
+    def test_with_caution_the_shortest_tests_are_given_in_advance(self) -> None:
+        settings = SchedulerSettings(1, Mode.LOAD, max_chunk=1, is_cautious=True)
+        scheduler = Scheduler(specs_for("." * 99), settings)
+        scheduler.start(0.0)
+        feed(scheduler, ready(0), started(0, 0), asked(0), finished(0, 0, at=0.001))
+        assert feed(scheduler, started(0, 1, at=0.001)) == [Assign(0, (2,))]
+
 
 class TestCrashes:
     def test_the_rest_of_the_unit_runs_in_the_successor(self) -> None:

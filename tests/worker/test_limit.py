@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,3 +62,43 @@ def test_a_successor_adds_to_the_count_of_its_slot() -> None:
             limit.note()
     assert tally.total() == 3
     assert Limit(session(0, maxfail=3), tally, 7).is_reached()
+
+
+def test_a_doubt_holds_others_until_it_is_settled() -> None:
+    tally = new_tally()
+    theirs, ours = (Limit(session(0, maxfail=1), tally, slot) for slot in (0, 1))
+    theirs.doubt()
+    seen: list[bool] = []
+    waiting = threading.Thread(target=lambda: seen.append(ours.is_reached()))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    theirs.note()  # it was a failure that is expected
+    waiting.join()
+    assert seen == [False]
+
+
+def test_a_doubt_that_becomes_a_failure_ends_all() -> None:
+    tally = new_tally()
+    its_session = session(0, maxfail=1)
+    theirs, ours = Limit(its_session, tally, 0), Limit(session(0, maxfail=1), tally, 1)
+    theirs.doubt()
+    its_session.testsfailed = 1
+    theirs.note()
+    assert ours.is_reached()
+
+
+def test_a_doubt_that_decides_nothing_holds_nobody() -> None:
+    tally = new_tally()
+    theirs, ours = (Limit(session(0, maxfail=2), tally, slot) for slot in (0, 1))
+    theirs.doubt()
+    assert not ours.is_reached()
+
+
+def test_a_doubt_of_the_dead_is_settled_by_the_successor_or_forgotten() -> None:
+    tally = new_tally()
+    theirs, ours = (Limit(session(0, maxfail=1), tally, slot) for slot in (0, 1))
+    theirs.doubt()
+    assert not ours.is_reached()  # after a while
+    Limit(session(0, maxfail=1), tally, 0)
+    assert tally.doubts() == 0

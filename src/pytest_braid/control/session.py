@@ -58,6 +58,8 @@ class Settings(Protocol):
     @property
     def max_chunk(self) -> int | None: ...
     @property
+    def is_cautious(self) -> bool: ...
+    @property
     def max_tests(self) -> int | None: ...
     @property
     def testrun_uid(self) -> str: ...
@@ -185,6 +187,7 @@ class Controller:
             max_restarts=wanted.max_restarts,
             reorder=wanted.reorder,
             max_chunk=wanted.max_chunk,
+            is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
         )
         return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)

@@ -56,6 +56,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     ``reorder``: units are begun in the order of their sizes, the largest first, and not of the
     collection (``--loadscope-reorder``; it means all modes of units but ``each``). ``max_chunk``
     is the largest number of tests handed out at once in mode ``load`` (``--maxschedchunk``).
+    ``is_cautious``: in mode ``load`` a worker is given its next test when it asks, unless tests are
+    so short that the answer would take a good part of their time (``-x``).
 
     ``max_tests_per_worker``, at least 1, is how many tests a worker is given before another takes
     over its slot (``--max-tests-per-worker``, 1 for ``--forked``). A unit is split only where it
@@ -67,4 +69,5 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     max_restarts: int | None = None
     reorder: bool = True
     max_chunk: int | None = None
+    is_cautious: bool = False
     max_tests_per_worker: int | None = None

@@ -31,6 +31,7 @@ from pytest_braid.model.events import (
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.layout import lay_out
 from pytest_braid.schedule.worker import (
+    CAUTIOUS_BUFFER,
     UNLIMITED,
     Pace,
     Question,
@@ -104,6 +105,7 @@ class Scheduler:
         self._slots, self._pool = lay_out(specs, settings)
         self._limit = settings.max_tests_per_worker or UNLIMITED
         self._recycles = bool(self._alone) or settings.max_tests_per_worker is not None
+        self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
         self._is_each = settings.mode is Mode.EACH
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
@@ -378,9 +380,14 @@ class Scheduler:
             worker.alone, worker.limit = True, 1
             return self._assign(worker, (self._alone.popleft(),))
         mean = self._pace.mean if worker.pace.mean is None else worker.pace.mean
-        depth, queued = depth_for(mean), len(worker.queue)
+        queued, wanted = len(worker.queue), int(worker.waits)
+        if self._is_cautious:
+            buffered = ahead_for(mean, CAUTIOUS_BUFFER)
+            depth = max(buffered, wanted)
+        else:
+            buffered, depth = ahead_for(mean), depth_for(mean)
         worker.low = depth // 2
-        ahead = max(ahead_for(mean) - queued, int(worker.waits))
+        ahead = max(buffered - queued, wanted)
         count = min(depth - queued, worker.left)
         tests = self._pool.take(worker.number, count, ahead, worker.left)
         return self._assign(worker, tests) if tests else []

@@ -10,6 +10,9 @@ from enum import Enum
 BUFFER = 0.05
 """Seconds of expected work kept in a worker's queue: many times an answer of the controller."""
 
+CAUTIOUS_BUFFER = BUFFER / 10
+"""Seconds of it where no test should have begun that need not: a few answers."""
+
 DEEPEST = 256
 """Most tests kept in a queue: enough for the fastest ones, little to take back."""
 
@@ -73,13 +76,13 @@ class Pace:
         self.mean = duration if mean is None else mean + WEIGHT * (duration - mean)
 
 
-def ahead_for(mean: float | None) -> int:
+def ahead_for(mean: float | None, buffer: float = BUFFER) -> int:
     """How many tests of this mean duration make up the buffer; none if one exceeds it."""
     if mean is None:
         return 0
-    if mean * DEEPEST <= BUFFER:
+    if mean * DEEPEST <= buffer:
         return DEEPEST
-    return int(BUFFER / mean)
+    return int(buffer / mean)
 
 
 def depth_for(mean: float | None) -> int:

@@ -2,35 +2,52 @@
 
 Each worker's session counts its own failures, and the controller's order to stop comes when others
 have run many tests more. So the counts lie in memory that all workers share: who is about to begin
-a test sees that there have been enough.
+a test sees that there have been enough. Before a failure counts, pytest makes its report, which
+takes as long as many short tests: until then it is a doubt, and nobody begins another test if that
+could be one too many.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import time
 
 import pytest
 
 _PLACES = 512
 """Places for counts. Slots of higher numbers, after hundreds of crashes, share one in turn."""
 
+_PATIENCE = 1.0
+"""Seconds that a worker waits for a doubt to be settled: its worker may have died, or be in a long
+teardown."""
+
+_PAUSE = 0.0005
+"""Seconds between two looks at it."""
+
 
 class Tally:
-    """A count for each slot, in a file that all workers map."""
+    """A count and a doubt for each slot, in a file that all workers map. Only the one worker in the
+    slot writes them, so nothing is lost."""
 
     def __init__(self, descriptor: int) -> None:
-        size = 4 * _PLACES
+        size = 2 * 4 * _PLACES
         if os.fstat(descriptor).st_size < size:
             os.truncate(descriptor, size)
-        self._counts = memoryview(mmap.mmap(descriptor, size)).cast("I")
+        both = memoryview(mmap.mmap(descriptor, size)).cast("I")
+        self._counts, self._doubts = both[:_PLACES], both[_PLACES:]
 
     def add(self, slot: int, count: int) -> None:
-        """Only the one worker in the slot writes its count, so nothing is lost."""
         self._counts[slot % _PLACES] += count
 
     def total(self) -> int:
         return sum(self._counts)
+
+    def doubt(self, slot: int, *, is_open: bool) -> None:
+        self._doubts[slot % _PLACES] = is_open
+
+    def doubts(self) -> int:
+        return sum(self._doubts)
 
 
 class Limit:
@@ -42,6 +59,12 @@ class Limit:
         self._slot = slot
         self._before = self._noted = session.testsfailed  # of the collection, common to all
         self._most: int = session.config.getoption("maxfail", 0)
+        self.doubt(is_open=False)  # a predecessor may have died of it
+
+    def doubt(self, *, is_open: bool = True) -> None:
+        """The running test seems to have failed. Settled with its end."""
+        if self._most:
+            self._tally.doubt(self._slot, is_open=is_open)
 
     def note(self) -> None:
         """Tell the others how many tests have failed here."""
@@ -49,6 +72,22 @@ class Limit:
             failed = self._session.testsfailed
             self._tally.add(self._slot, failed - self._noted)
             self._noted = failed
+            self.doubt(is_open=False)
 
     def is_reached(self) -> bool:
-        return bool(self._most) and self._before + self._tally.total() >= self._most
+        """Whether another test would be one too many; waits for doubts, if they decide it."""
+        if not self._most:
+            return False
+        latest = _clock() + _PATIENCE
+        while not self._has_failed_enough():
+            if not self._has_failed_enough(self._tally.doubts()) or _clock() > latest:
+                return False
+            _sleep(_PAUSE)
+        return True
+
+    def _has_failed_enough(self, doubts: int = 0) -> bool:
+        return self._before + self._tally.total() + doubts >= self._most
+
+
+# Bound before a test can patch the module.
+_clock, _sleep = time.monotonic, time.sleep

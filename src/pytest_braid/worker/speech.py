@@ -185,8 +185,11 @@ class Reporter(Spokesman):
         identity: dict[str, Any],
         mend_capture: Callable[[], None],
         mark_output: Callable[[], None],
+        *,
+        doubt: Callable[[], None],
     ) -> None:
         super().__init__(speech)
+        self._doubt = doubt
         self._mend_capture = mend_capture
         self._mark_output = mark_output
         self._config = config
@@ -234,6 +237,8 @@ class Reporter(Spokesman):
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
+        if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
+            self._doubt()
         report = yield
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)

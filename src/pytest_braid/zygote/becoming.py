@@ -51,12 +51,14 @@ def become_worker(
     workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
     output.give_fault_file(config, kit.fault)
+    limit = Limit(session, Tally(kit.tally), _slot(workerinput))
     reporter = Reporter(
         speech,
         config,
         {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
         output.capture_mender(config, kit.out, kit.err),
         Marks(kit.live(), mark).put,
+        doubt=limit.doubt,
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
@@ -66,7 +68,7 @@ def become_worker(
         QueueReader(kit.queue),
         Claim(kit.claim),
         reporter,
-        Limit(session, Tally(kit.tally), _slot(workerinput)),
+        limit,
     )
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
     last_word = LastWord(
