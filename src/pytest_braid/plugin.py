@@ -272,6 +272,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     pluginmanager.set_blocked("xdist.looponfail")
     if StandIns not in sys.meta_path:
         sys.meta_path.append(StandIns)
+    _meet_requirement(pluginmanager)
     from argparse import SUPPRESS
 
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
@@ -283,6 +284,17 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for option in REFUSED:
         group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+
+
+def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Of ``required_plugins``, which pytest checks next: pytest-xdist, in a version whose interface
+    is here."""
+    config: Any = pluginmanager.get_plugin("pytestconfig")
+    required: list[str] = config.getini("required_plugins")
+    if any("xdist" in each for each in required):
+        from pytest_braid.compat.finder import is_met
+
+        required[:] = [each for each in required if not is_met(each)]
 
 
 @pytest.hookimpl

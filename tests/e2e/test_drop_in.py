@@ -176,3 +176,20 @@ def test_a_crashed_test_runs_again_if_a_plugin_wants_it(stage: Stage) -> None:
     run = stage.run()
     assert (run.exit, run.counts) == (1, {"failed": 1, "passed": 19, "rerun": 2})
     assert run.ran == Counter({str(n): 3 if n == 4 else 1 for n in range(20)})
+
+
+@pytest.mark.parametrize(
+    ("required", "is_met"),
+    [
+        ("pytest-xdist", True),
+        ("pytest_xdist>=3.5", True),
+        ("pytest-xdist>=4", False),
+        ("pytest-nothing", False),
+    ],
+)
+def test_it_is_there_where_it_is_required(stage: Stage, required: str, is_met: bool) -> None:
+    stage.write(test_a="def test_1(): pass")
+    (stage.path / "pytest.ini").write_text(f"[pytest]\nrequired_plugins = {required}\n")
+    run = stage.run()
+    assert run.exit == (0 if is_met else pytest.ExitCode.USAGE_ERROR)
+    assert ("Missing required plugins" in run.errors) == (not is_met)

@@ -26,6 +26,19 @@ def spec_of(name: str) -> ModuleSpec | None:
     )
 
 
+def is_met(requirement: str) -> bool:
+    """Whether a stand-in meets a requirement such as ``pytest-xdist>=3``."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        wanted = Requirement(requirement)
+    except InvalidRequirement:
+        return False  # pytest says so
+    version = _VERSIONS.get(canonicalize_name(wanted.name))
+    return version is not None and wanted.specifier.contains(version)
+
+
 class StandIn(Distribution):
     """Says which release's interface is here, and has no files and no entry points."""
 
