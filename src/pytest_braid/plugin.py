@@ -299,6 +299,7 @@ def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(OwnHooks)
     if not pluginmanager.hasplugin("xdist"):  # which declares the same ones
         pluginmanager.add_hookspecs(Hooks)
 
@@ -523,6 +524,15 @@ def testrun_uid(request: pytest.FixtureRequest) -> str:
     if workerinput is not None:
         return str(workerinput["testrunuid"])
     return request.config.option.testrunuid or os.urandom(16).hex()
+
+
+class OwnHooks:
+    """Known whoever distributes, so that a conftest may implement them in any case."""
+
+    @pytest.hookspec
+    def pytest_braid_worker_started(self, config: pytest.Config, worker_id: str) -> None:
+        """In each worker, forked or spawned, before its first test: it has its name, ``gw0`` and so
+        on, and what it opens from here on is its own."""
 
 
 class Hooks:

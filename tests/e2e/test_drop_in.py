@@ -193,3 +193,47 @@ def test_it_is_there_where_it_is_required(stage: Stage, required: str, is_met: b
     run = stage.run()
     assert run.exit == (0 if is_met else pytest.ExitCode.USAGE_ERROR)
     assert ("Missing required plugins" in run.errors) == (not is_met)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_each_worker_tells_that_it_has_started(stage: Stage, start: str) -> None:
+    stage.write(
+        conftest="""
+        def pytest_braid_worker_started(config, worker_id):
+            assert worker_id == os.environ["PYTEST_XDIST_WORKER"]
+            config.log = open(f"{config.rootpath}/{worker_id}-{os.getpid()}.log", "w")
+            note("started", worker_id, os.getpid())
+        """,
+        test_a="""
+        @pytest.mark.parametrize("n", range(20))
+        def test_1(n, pytestconfig, worker_id):
+            note("ran in", worker_id, os.getpid())
+            print(n, file=pytestconfig.log)
+            if n == 3: os._exit(1)
+        """,
+    )
+    run = stage.run(f"--start-method={start}")
+    assert run.counts == {"failed": 1, "passed": 19}
+    started = [line.split()[1:] for line in run.notes if line.startswith("started")]
+    assert len(started) == 3
+    assert {tuple(line.split()[2:]) for line in run.notes if line.startswith("ran in")} <= {
+        tuple(each) for each in started
+    }
+
+
+def test_without_workers_none_has_started(stage: Stage) -> None:
+    stage.write(
+        conftest="def pytest_braid_worker_started(config, worker_id): note('started')",
+        test_a="def test_1(): pass",
+    )
+    assert (stage.run(workers=0).exit, stage.run(workers=0).notes) == (0, [])
+
+
+def test_a_worker_that_cannot_start_is_told(stage: Stage) -> None:
+    stage.write(
+        conftest="def pytest_braid_worker_started(config, worker_id): 1 / 0",
+        test_a="def test_1(): note('ran')",
+    )
+    run = stage.run()
+    assert (run.exit, run.notes) == (pytest.ExitCode.INTERNAL_ERROR, [])
+    assert "ZeroDivisionError" in run.text

@@ -140,6 +140,10 @@ class Collecting(Spokesman):
         if strand is not None:
             try:
                 with strand.telling_failures():
+                    config: Any = session.config
+                    config.hook.pytest_braid_worker_started(
+                        config=config, worker_id=config.workerinput["workerid"]
+                    )
                     for item, nextitem in strand.tests():
                         session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
             finally:
