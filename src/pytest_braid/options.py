@@ -84,7 +84,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
     option.distload = option.dist == "load"
-    restarts = option.maxworkerrestart
+    restarts = _restarts(option.maxworkerrestart)
     return Settings(
         workers=workers,
         mode=option.dist,
@@ -100,6 +100,13 @@ def settings_of(config: pytest.Config) -> Settings | None:
         note=note,
         limit=limit_of(config),
     )
+
+
+def _restarts(given: str | int | None) -> int | None:
+    """A text, where pytest-xdist's own option was there first."""
+    if given is None or str(given).isdecimal():
+        return None if given is None else int(given)
+    raise pytest.UsageError(f"--max-worker-restart: {given!r} is not a whole number of 0 or more")
 
 
 _TIMEOUT_VARIABLE = "PYTEST_XDIST_WORKER_TIMEOUT"

@@ -101,14 +101,21 @@ def spec_value(text: str) -> str:
     """A value of ``--tx``: ``popen``, or ``N*popen`` for N of them."""
     import argparse
 
+    fault = spec_fault(text)
+    if fault is None:
+        return text
+    raise argparse.ArgumentTypeError(fault)
+
+
+def spec_fault(text: str) -> str | None:
+    """What is wrong with a value of ``--tx``, if anything is."""
     number, star, spec = text.rpartition("*")
     if spec == "popen" and (not star or (number.isdecimal() and int(number))):
-        return text
+        return None
     keys = [part.partition("=")[0].partition(":")[0] for part in spec.split("//")]
     why = next((NO_SPECS[key] for key in keys if key in NO_SPECS), None)
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is not possible: "
-        + (why or "give 'popen' for a worker, 'N*popen' for N of them")
+    return f"{text!r} is not possible: " + (
+        why or "give 'popen' for a worker, 'N*popen' for N of them"
     )
 
 
@@ -257,17 +264,22 @@ REFUSED = (
             "-n N there",
             {"dest": name[2:], "metavar": "VALUE", "action": "append"},
         )
-        for name in ("--rsyncdir", "--rsyncignore")
+        for name in ("--rsyncdir", "--rsyncignore", "--px")
     ),
 )
 """Options of pytest-xdist that are known only to say what to use instead."""
 
+UNUSED = ("rsyncdirs", "rsyncignore", "looponfailroots")
+"""Keys of the ini file that a project may still have, and that mean nothing here."""
+
 
 @pytest.hookimpl
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    known: frozenset[str] = frozenset()
     if pluginmanager.hasplugin("xdist"):  # loaded before us: its -n is registered already
-        pluginmanager.register(StandingAside(), "braid-aside")
-        return
+        known = frozenset(
+            name for option in parser.getgroup("xdist").options for name in option.names()
+        )
     pluginmanager.set_blocked("xdist")
     pluginmanager.set_blocked("xdist.looponfail")
     if StandIns not in sys.meta_path:
@@ -277,13 +289,16 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
-        if option is FORKED:
+        if option is FORKED or known & {*option.names}:
             continue
         # pytest keeps lower-case short options to itself, and -n is the one that users know.
         group._addoption(*option.names, help=option.help, **option.how)  # noqa: SLF001
     for option in REFUSED:
-        group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
+        if not known & {*option.names}:
+            group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+    for name in () if known else UNUSED:
+        parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
 
 
 def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -314,8 +329,6 @@ def pytest_load_initial_conftests(
     for the name of a worker.
     """
     given = early_config.known_args_namespace
-    if not _is_ours(early_config):
-        return
     _refuse(given)
     if not early_config.pluginmanager.hasplugin("pytest_forked"):
         group = parser.getgroup("braid")
@@ -344,8 +357,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     So every plugin configures itself once in each process, as controller or as worker, as it
     would under pytest-xdist.
     """
-    if not _is_ours(config):
-        return
     if hasattr(config, "workerinput"):
         _announce(config)
         return
@@ -356,11 +367,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings is not None:
         _start(config, settings)
-
-
-def _is_ours(config: pytest.Config) -> bool:
-    """Whether ``-n`` is braid's here, and not pytest-xdist's."""
-    return not config.pluginmanager.hasplugin("braid-aside")
 
 
 def _asks_for_workers(option: Any) -> bool:
@@ -377,30 +383,44 @@ def _refuse(option: Any) -> None:
     for names, why, how in REFUSED:
         if getattr(option, how["dest"]):
             raise pytest.UsageError(f"{'/'.join(names)}: {why}.")
+    for spec in option.tx:  # of pytest-xdist, if its options were there first
+        fault = spec_fault(spec)
+        if fault is not None:
+            raise pytest.UsageError(f"--tx: {fault}")
 
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
-    if _is_ours(config):
-        config.addinivalue_line(
-            "markers",
-            "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
-        )
-        if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
-            config.addinivalue_line("markers", _TIMEOUT_MARK)
+    config.addinivalue_line(
+        "markers",
+        "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
+    )
+    if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
+        config.addinivalue_line("markers", _TIMEOUT_MARK)
 
 
 @pytest.hookimpl
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say of a limit that nobody is there to enforce it."""
-    if not _is_ours(config) or config.pluginmanager.hasplugin("dsession"):
-        return None
+    """Say who runs the tests where two could, and of a limit that nobody enforces."""
+    if config.pluginmanager.hasplugin("dsession"):
+        return (
+            "braid: in place of pytest-xdist, which is installed too (-p no:braid: with xdist)"
+            if _has_xdist()
+            else None
+        )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
     return (
         "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
         "(-n 1 makes one)"
     )
+
+
+def _has_xdist() -> bool:
+    """Whether pytest-xdist is installed, and not only stood in for."""
+    from importlib.machinery import PathFinder
+
+    return PathFinder.find_spec("xdist") is not None
 
 
 class StandIns:
@@ -432,16 +452,6 @@ class StandIns:
 class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
     ask (``hasplugin("xdist")``) before they register what they do for workers."""
-
-
-class StandingAside:
-    """Registered where pytest-xdist has been loaded first: only one can own ``-n``."""
-
-    def pytest_report_header(self) -> str:
-        return (
-            "braid: pytest-xdist is installed too and was loaded first, so it runs the tests; "
-            "uninstall it, or say -p no:xdist, to run them with braid"
-        )
 
 
 def _start(config: pytest.Config, settings: Any) -> None:

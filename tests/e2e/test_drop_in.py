@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
 
-from tests.e2e.running import Stage
+from tests.e2e.running import Ended, Stage
+from tests.e2e.serial import INSIDE
 
 
 def test_its_functions_and_hooks_can_be_imported(stage: Stage) -> None:
@@ -212,10 +214,10 @@ def test_each_worker_tells_that_it_has_started(stage: Stage, start: str) -> None
             if n == 3: os._exit(1)
         """,
     )
-    run = stage.run(f"--start-method={start}")
+    run = stage.run(f"--start-method={start}", workers=1)
     assert run.counts == {"failed": 1, "passed": 19}
     started = [line.split()[1:] for line in run.notes if line.startswith("started")]
-    assert len(started) == 3
+    assert len(started) == 2
     assert {tuple(line.split()[2:]) for line in run.notes if line.startswith("ran in")} <= {
         tuple(each) for each in started
     }
@@ -237,3 +239,85 @@ def test_a_worker_that_cannot_start_is_told(stage: Stage) -> None:
     run = stage.run()
     assert (run.exit, run.notes) == (pytest.ExitCode.INTERNAL_ERROR, [])
     assert "ZeroDivisionError" in run.text
+
+
+XDIST = """
+    def numprocesses(text): return "auto" if text == "auto" else int(text)
+    class newhooks:
+        def pytest_configure_node(node): ...
+        def pytest_testnodeready(node): ...
+        def pytest_testnodedown(node, error): ...
+        def pytest_xdist_setupnodes(config, specs): ...
+        def pytest_xdist_newgateway(gateway): ...
+        def pytest_xdist_node_collection_finished(node, ids): ...
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_getremotemodule(): ...
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_make_scheduler(config, log): ...
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_auto_num_workers(config): ...
+        @pytest.hookspec(firstresult=True)
+        def pytest_handlecrashitem(crashitem, report, sched): ...
+    def pytest_addhooks(pluginmanager): pluginmanager.add_hookspecs(newhooks)
+    def pytest_addoption(parser):
+        group = parser.getgroup("xdist", "distributed and subprocess testing")
+        add = group._addoption
+        add("-n", "--numprocesses", dest="numprocesses", type=numprocesses)
+        add("--maxprocesses", type=int)
+        add("--max-worker-restart", dest="maxworkerrestart")
+        add("--dist", choices=["no", "load", "loadgroup"], default="no")
+        add("-d", dest="distload", action="store_true")
+        add("--tx", action="append", default=[])
+        add("--px", action="append", default=[])
+        parser.addini("rsyncdirs", "of xdist", type="paths")
+    def pytest_cmdline_main(config): note("xdist was asked")
+"""
+"""A pytest-xdist of another version: it has no ``--maxschedchunk``."""
+
+
+def beside_xdist(stage: Stage, *options: str) -> Ended:
+    stage.write(**{"plugins/xdist": XDIST})
+    stage.env["PYTHONPATH"] = f"{stage.path / 'plugins'}:{INSIDE}"
+    run = stage.prepare(braid=False)
+    run.replace_command(sys.executable, "-m", "pytest", "-p", "xdist", "-p", "braid", *options)
+    return run.start().end()
+
+
+def test_beside_xdist_that_was_loaded_first_braid_runs_the_tests(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(8))
+        def test_1(n, request, worker_id):
+            assert worker_id == request.config.workerinput["workerid"]
+            if n == 0: os._exit(1)
+        """,
+    )
+    ended = beside_xdist(stage, "-n1", "--max-worker-restart=0", "--maxschedchunk=1")
+    assert ended.exit == 1
+    assert ended.notes == []
+    assert "worker restarting is disabled (--max-worker-restart=0)" in ended.text, ended.text
+    assert "braid: in place of pytest-xdist, which is installed too (-p no:braid" in ended.text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-d", "--tx", "2*ssh=host"], "--tx: '2*ssh=host' is not possible: workers run on this"),
+        (["-n2", "--max-worker-restart=many"], "--max-worker-restart: 'many' is not a whole"),
+        (["-n2", "--px", "id=a//popen"], "--px: workers run on this machine"),
+    ],
+)
+def test_what_its_options_let_through_is_refused(
+    stage: Stage, options: list[str], said: str
+) -> None:
+    stage.write(test_a="def test_1(): note('ran')")
+    ended = beside_xdist(stage, *options)
+    assert (ended.exit, ended.notes) == (pytest.ExitCode.USAGE_ERROR, [])
+    assert said in ended.errors
+
+
+def test_its_ini_keys_may_stay(stage: Stage) -> None:
+    stage.write(test_a="def test_1(): pass")
+    ini = "[pytest]\nrsyncdirs = .\nrsyncignore = .git\nlooponfailroots = src\n"
+    (stage.path / "pytest.ini").write_text(ini)
+    assert stage.run("--strict-config").exit == 0

@@ -12,25 +12,6 @@ from tests.e2e.serial import Suite
 
 PASSING = "def test_1(): pass\ndef test_2(): pass"
 
-FAKE_XDIST = """
-def pytest_addoption(parser):
-    group = parser.getgroup("xdist")
-    group._addoption("-n", dest="numprocesses", type=int)
-    group._addoption("--dist", default="no")
-"""
-
-
-def test_beside_xdist_that_was_loaded_first_braid_stands_aside_and_says_so(suite: Suite) -> None:
-    suite.plugin("xdist", FAKE_XDIST)
-    suite.write(test_a=PASSING)
-    run = suite.plain("-p", "braid", "-n", "2")
-    assert run.exit == 0
-    assert (
-        "braid: pytest-xdist is installed too and was loaded first, so it runs the tests; "
-        "uninstall it, or say -p no:xdist, to run them with braid"
-    ) in run.lines
-    assert not any("2 workers" in line for line in run.lines)
-
 
 def test_a_collecting_process_that_ends_at_once_is_told_with_its_output(suite: Suite) -> None:
     suite.conftest(
