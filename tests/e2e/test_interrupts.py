@@ -495,7 +495,8 @@ def test_ctrl_c_ends_the_run_in_each_phase(stage: Stage, phase: str, start: str)
         run.send(signal.SIGTERM)
     ended = run.end()
     is_over = in_zygote(phase, start)  # then it is as in a serial run that unconfigures itself
-    assert ended.exit == (-signal.SIGINT if is_over else pytest.ExitCode.INTERRUPTED)
+    expected = -signal.SIGINT if is_over else pytest.ExitCode.INTERRUPTED
+    assert ended.exit == expected, ended.text + ended.errors
     assert "KeyboardInterrupt" in (ended.errors if is_over else ended.text)
     assert "INTERNALERROR" not in ended.text
     if phase in CUTS:

@@ -14,6 +14,7 @@ from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
 from pytest_braid.control.foreign import Foreign, refuse_remote_modules, scheduling
 from pytest_braid.control.intake import Intake, say_collected
+from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
@@ -163,9 +164,9 @@ class Controller:
     def pytest_collection(self, session: pytest.Session) -> bool:
         """Wait for what the zygote collects."""
         output.show_collecting(session.config)
-        replay = self._replay()
-        import_what_follows()
-        self._intake.take(session, self._zygote, replay)
+        with interrupts_held():  # the traceback of a half imported module breaks pytest's report
+            import_what_follows()
+        self._intake.take(session, self._zygote, self._replay())
         return True
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
@@ -382,7 +383,7 @@ class Controller:
 
 def import_what_follows() -> None:
     """While the zygote collects: before, it waits for us, and behind that all wait for us."""
-    from pytest_braid.control import loop, summary, units
+    from pytest_braid.control import loop, replay, summary, units
     from pytest_braid.schedule import scheduler
 
-    _ = loop, summary, units, scheduler
+    _ = loop, replay, summary, units, scheduler
