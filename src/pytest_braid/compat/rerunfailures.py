@@ -1,7 +1,7 @@
 """pytest-rerunfailures, whose workers keep its counts in the controller, each over a connection.
 
-A worker connects while it configures itself, which here is before it is forked, and copies would all
-talk over the one connection. So it is closed after the collection, and each worker makes its own.
+A worker connects while it configures itself, which here is before it is forked, and copies would
+all talk over the one connection. So it is closed after the collection, and each makes its own.
 """
 
 from __future__ import annotations
