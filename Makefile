@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test storm lint types docs demo bench-quick bench bench-scale matrix format lock news clean
+.PHONY: help env test storm lint types docs demo bench-quick bench bench-scale matrix plugins format lock news clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; \
@@ -76,6 +76,9 @@ bench-scale: $(READY)  ## 50,000 tests, plain pytest and braid: CPU and peak mem
 
 matrix: $(READY)  ## the tests against the built wheel, on every Python, oldest and newest pytest
 	$(BIN)/nox $(ARGS)
+
+plugins: $(READY)  ## third-party plugins, the newest releases, serially and with -n 2: the table in the docs
+	$(BIN)/nox --session plugins $(if $(ARGS),-- $(ARGS))
 
 # `make lock ARGS=--upgrade` moves to the newest versions; without it only what must change does.
 lock: $(READY)  ## remake the lock files from pyproject.toml

@@ -3,6 +3,7 @@
     nox                                   every session; a Python that is missing is skipped
     nox --session 'tests-3.11(oldest)'    one of them
     nox -- -k architecture                what follows -- goes to pytest
+    nox --session plugins                 third-party plugins, the newest: the table in the docs
 
 The make targets run in the editable install; a file that is missing from the wheel shows up here.
 Without arguments the suite runs under the plugin itself; `make test` runs it serially.
@@ -30,3 +31,13 @@ def tests(session: nox.Session, pytest: str) -> None:
         session.install("--upgrade", "pytest")
     session.install("--no-deps", "--no-build-isolation", ".")
     session.run("pytest", *(session.posargs or ("-n", "auto")))
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def plugins(session: nox.Session) -> None:
+    """Try the newest releases of third-party plugins, and write the table into the docs."""
+    listed = session.run("python", "tools/plugins.py", "--list", silent=True)
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    session.install("--upgrade", "pytest", *str(listed).split())
+    session.install("--no-deps", "--no-build-isolation", ".")
+    session.run("python", "tools/plugins.py", *(session.posargs or ("--write",)))

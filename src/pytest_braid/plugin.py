@@ -330,6 +330,10 @@ def pytest_load_initial_conftests(
     """
     given = early_config.known_args_namespace
     _refuse(given)
+    if _RERUNFAILURES in sys.modules:
+        from pytest_braid.compat.rerunfailures import tell_of_hooks
+
+        tell_of_hooks()
     if not early_config.pluginmanager.hasplugin("pytest_forked"):
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
@@ -449,6 +453,9 @@ class StandIns:
         """There are none."""
 
 
+_RERUNFAILURES = "pytest_rerunfailures"
+
+
 class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
     ask (``hasplugin("xdist")``) before they register what they do for workers."""
@@ -477,6 +484,10 @@ def _start(config: pytest.Config, settings: Any) -> None:
 def _announce(config: pytest.Config) -> None:
     config.pluginmanager.unblock("xdist")
     config.pluginmanager.register(AsXdist(), "xdist")
+    if _RERUNFAILURES in sys.modules:
+        from pytest_braid.compat.rerunfailures import Reconnecting
+
+        config.pluginmanager.register(Reconnecting())
 
 
 def _fork(config: pytest.Config, settings: Any) -> None:

@@ -321,3 +321,64 @@ def test_its_ini_keys_may_stay(stage: Stage) -> None:
     ini = "[pytest]\nrsyncdirs = .\nrsyncignore = .git\nlooponfailroots = src\n"
     (stage.path / "pytest.ini").write_text(ini)
     assert stage.run("--strict-config").exit == 0
+
+
+RERUNS = """
+import socket, threading
+HAS_PYTEST_HANDLECRASHITEM = False  # as if it had been loaded before braid
+class Server:
+    def __init__(self):
+        self.wants, self.sock = {}, socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.serve, daemon=True).start()
+    def serve(self):
+        while True:
+            threading.Thread(target=self.hear, args=self.sock.accept()[:1], daemon=True).start()
+    def hear(self, connection):
+        with connection, connection.makefile("rw") as lines:
+            for line in lines:
+                self.wants[line.strip()] = True
+                print("noted", file=lines, flush=True)
+class Client:
+    def __init__(self, port, token):
+        note("connected", token)
+        self.sock = socket.create_connection(("127.0.0.1", port))
+    def want(self, nodeid):
+        with self.sock.makefile("rw") as lines:
+            print(nodeid, file=lines, flush=True)
+            assert lines.readline() == "noted\\n"
+class Hooks:
+    def pytest_configure_node(self, node):
+        node.workerinput["sock_port"] = node.config.failures_db.sock.getsockname()[1]
+        node.workerinput["statusdb_token"] = "secret"
+    def pytest_handlecrashitem(self, crashitem, report, sched):
+        if sched.config.failures_db.wants.pop(crashitem, False):
+            sched.mark_test_pending(crashitem)
+            report.outcome = "rerun"
+def pytest_configure(config):
+    if not (config.pluginmanager.hasplugin("xdist") and HAS_PYTEST_HANDLECRASHITEM): return
+    config.pluginmanager.register(Hooks())
+    given = getattr(config, "workerinput", None)
+    config.failures_db = Client(given["sock_port"], given["statusdb_token"]) if given else Server()
+def pytest_runtest_protocol(item):
+    item.config.failures_db.want(item.nodeid)
+def pytest_report_teststatus(report):
+    if report.outcome == "rerun": return "rerun", "R", "RERUN"
+"""
+
+
+def test_workers_of_rerunfailures_are_forked_and_connect_for_themselves(stage: Stage) -> None:
+    stage.write(
+        pytest_rerunfailures=RERUNS,
+        test_a="""
+        from pathlib import Path
+        @pytest.mark.parametrize("n", range(10))
+        def test_1(n):
+            crashed = Path(__file__).with_name("crashed")
+            if n == 4 and not crashed.exists():
+                crashed.touch()
+                os._exit(7)
+        """,
+    )
+    run = stage.run("-p", "pytest_rerunfailures", "--start-method=fork")
+    assert (run.exit, run.counts) == (0, {"passed": 10, "rerun": 1})
+    assert run.notes == ["connected secret"] * 4  # the one that collects, two, and another
