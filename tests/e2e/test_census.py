@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.running import Ended, Stage
 from tests.e2e.serial import INSIDE
 
+needs_filelock = pytest.mark.skipif(find_spec("filelock") is None, reason="filelock is missing")
 needs_numpy = pytest.mark.skipif(find_spec("numpy") is None, reason="numpy is not installed")
 
 HELD = {
@@ -164,6 +165,24 @@ def test_what_copies_cannot_share_is_refused_where_fork_is_asked_for(
     source, reason = HELD[thing]
     holding(stage, source)
     require_refused(stage.run("--start-method=fork"), reason)
+
+
+@needs_filelock
+def test_a_file_lock_that_refuses_to_be_copied_is_not_copied(stage: Stage) -> None:
+    holding(stage, "import filelock\nlock = filelock.FileLock('the.lock')")
+    with (stage.path / "test_b.py").open("a") as file:
+        file.write("\nfrom test_a import lock\ndef test_c():\n    with lock: note('ran c')\n")
+    ended = stage.run()
+    require_spawned(ended, r"a file lock has been made \(test_a\.lock, <filelock")
+    assert ended.ran == Counter(["a", "b", "c"])
+
+
+@needs_filelock
+def test_a_file_lock_that_knows_no_process_is_no_reason(stage: Stage) -> None:
+    holding(stage, "import filelock\nlock = filelock.FileLock('the.lock')\ndel lock._creator_pid")
+    ended = stage.run()
+    assert (ended.exit, ended.counts) == (0, {"passed": 2}), ended.errors
+    assert "spawned" not in ended.text
 
 
 @pytest.mark.parametrize("place", ["import", "configure", "sessionstart", "collection"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
 import threading
 from typing import Any
@@ -53,6 +54,14 @@ def connection_to(path: str) -> Any:
             if any(row[2] == path for row in rows):
                 return connection
     return None
+
+
+def file_locks() -> list[Any]:
+    """Locks of the package ``filelock`` that refuse to be used by another process than the one that
+    has made them, which is this one. Those of its older releases do not, and are not among them."""
+    kinds = ("BaseFileLock", "ReadWriteLock", "SoftReadWriteLock")
+    locks = [lock for kind in kinds for lock in _instances("filelock", kind)]
+    return [lock for lock in locks if getattr(lock, "_creator_pid", None) == os.getpid()]
 
 
 def named(held: Any) -> str:
