@@ -355,7 +355,7 @@ FINISHED = """
 def test_a_worker_that_is_killed_while_it_waits_is_told(stage: Stage) -> None:
     """By a process outside. It had run a test, and waits for the other worker to end its own."""
     stage.write(
-        conftest=FINISHED,
+        conftest=FINISHED + "    def pytest_testnodedown(): note('down')",
         test_a="""
         def test_a():
             note("pid", os.getpid())
@@ -369,6 +369,7 @@ def test_a_worker_that_is_killed_while_it_waits_is_told(stage: Stage) -> None:
     run.release("a")
     run.expect("finished test_a.py::test_a")
     run.kill(int(run.noted("pid")[0]))
+    run.expect("down")
     run.release("b")
     ended = run.end()
     assert (ended.exit, ended.counts) == (1, {"passed": 2, "errors": 1})

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from textwrap import dedent
 
 import pytest
 
@@ -35,6 +36,14 @@ def require_torn_down(ended: Ended) -> None:
         assert fixtures[f"up {scope}"] == fixtures[f"down {scope}"] > 0, ended.notes
     assert "unconfigured zygote" in ended.notes
 
+
+WAITS = """
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    if not hasattr(session.config, "workerinput"): note("the controller waits")
+    return (yield)
+"""
+"""Before that the controller prints its header, and Ctrl-C ends it like a serial run: as it can."""
 
 SECOND_HOLDS = """
     begun = []
@@ -103,13 +112,7 @@ def test_ctrl_c_shows_the_failures_so_far(stage: Stage) -> None:
 
 
 def test_ctrl_c_while_a_module_is_imported(stage: Stage) -> None:
-    begun = """
-    @pytest.hookimpl(wrapper=True)
-    def pytest_collection(session):
-        if not hasattr(session.config, "workerinput"): note("the controller waits")
-        return (yield)
-    """
-    stage.write(conftest=FIXTURES + begun, test_a="hold('import')\ndef test_a(): pass")
+    stage.write(conftest=dedent(FIXTURES) + WAITS, test_a="hold('import')\ndef test_a(): pass")
     run = stage.start(gates=("import",))
     run.expect("holding import", "the controller waits")
     run.send(signal.SIGINT)
@@ -461,12 +464,13 @@ IN_TEST = {
 def holding_in_phase(stage: Stage, phase: str, *args: str) -> Running:
     imported = "hold('phase')\n" if phase == "import" else ""
     stage.write(
-        conftest=PHASES[phase],
+        conftest=dedent(PHASES[phase]) + WAITS,
         test_a=f"{imported}def test_a(): {IN_TEST.get(phase, 'pass')}\n",
         test_b="def test_b(): pass",
     )
     run = stage.start(*args, gates=("phase",))
-    run.expect("holding phase", *(["the controller too"] if in_zygote(phase, *args) else []))
+    too = ["the controller too"] if in_zygote(phase, *args) else []
+    run.expect("holding phase", "the controller waits", *too)
     return run
 
 

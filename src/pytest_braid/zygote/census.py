@@ -14,6 +14,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ OpenBLAS, BLIS: ``pthread_atfork`` handlers of their own (OpenBLAS ``driver/othe
 MKL and the Intel and LLVM OpenMP runtimes likewise (``kmp_runtime.cpp``, ``__kmp_atfork_child``).
 GNU's libgomp starts its pool anew if the process that forks has not computed in parallel itself.
 """
+
+_LEAVING = 0.2
+"""Seconds in which a thread that Python has seen end may not have left the kernel yet (before Python
+3.13, which waits for that)."""
 
 _STDERR = 2
 
@@ -98,17 +103,27 @@ def _python_threads() -> Iterator[str]:
 
 def _native_threads() -> Iterator[str]:
     """Threads that the interpreter does not know of, unless a known pool explains them."""
-    try:
-        count = len(listed("/proc/self/task"))
-        loaded = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").lower()
-    except OSError:
-        return
-    extra = count - threading.active_count()
-    if extra > 0 and not any(pool in loaded for pool in _NATIVE_POOLS):
+    latest = time.monotonic() + _LEAVING
+    while (extra := _unknown_threads()) > 0 and time.monotonic() < latest:
+        if any(pool in _loaded_libraries() for pool in _NATIVE_POOLS):
+            return
+        time.sleep(_LEAVING / 100)
+    if extra > 0:
         yield (
-            f"{extra} native thread(s) not started by Python are running, of a library that is "
-            f"not known to survive a fork: {_WAY_OUT}"
+            f"{extra} native thread(s) not started by Python are running, of a library that is not "
+            f"known to survive a fork: {_WAY_OUT}"
         )
+
+
+def _unknown_threads() -> int:
+    return len(listed("/proc/self/task")) - threading.active_count()
+
+
+def _loaded_libraries() -> str:
+    try:
+        return Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").lower()
+    except OSError:
+        return ""
 
 
 def _child_processes() -> Iterator[str]:
@@ -208,6 +223,6 @@ def _file_locks() -> Iterator[str]:
     """Unlike a lock in memory, such a one remembers whose it is."""
     for lock in holders.file_locks():
         yield (
-            f"a file lock has been made ({holders.named(lock)}), and refuses to be used by a copy of "
-            "this process: make it in a fixture instead"
+            f"a file lock has been made ({holders.named(lock)}), and refuses to be used by a copy "
+            "of this process: make it in a fixture instead"
         )
