@@ -400,6 +400,8 @@ def test_second_time():
         },
         lambda left: {**looks.notes(left), **looks.lines("report", r"attempt|retried")(left)},
         steps=(("--retries=1",),),
+        remark="the plugin's server hears one worker at a time, and what it has not read at the "
+        "end is not shown",
     ),
     Case(
         "pytest-benchmark",
