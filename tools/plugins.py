@@ -207,8 +207,10 @@ def _take(outcomes: list[list[str]], name: str) -> list[str]:
 def _shown(expected: Any, found: Any) -> Iterator[str]:
     import difflib
 
-    sides = [json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (expected, found)]
-    lines = difflib.unified_diff(*sides, "serial", "braid", n=0, lineterm="")
+    before, after = (
+        json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (expected, found)
+    )
+    lines = difflib.unified_diff(before, after, "serial", "braid", n=0, lineterm="")
     for number, line in enumerate(lines):
         if number < 40:  # noqa: PLR2004 -- enough to see what it is
             yield line[:1000]

@@ -488,6 +488,10 @@ def _announce(config: pytest.Config) -> None:
         from pytest_braid.compat.rerunfailures import Reconnecting
 
         config.pluginmanager.register(Reconnecting())
+    if getattr(config.option, "cov_source", None):  # --cov
+        from pytest_braid.seam.coverage import Keeping
+
+        config.pluginmanager.register(Keeping())
 
 
 def _fork(config: pytest.Config, settings: Any) -> None:

@@ -63,7 +63,7 @@ def measured(suite: Suite) -> Suite:
     return suite
 
 
-def result(suite: Suite, *args: str, braid: bool, workers: int = 2) -> dict[str, object]:
+def result(suite: Suite, *args: str, braid: bool, workers: int = 2) -> dict[str, Any]:
     """What coverage says of each file: executed and missing lines and branches."""
     report = suite.base / "coverage.json"
     words = ["--cov=.", f"--cov-report=json:{report}", "--cov-report=term-missing", *args]
@@ -145,23 +145,30 @@ def test_a_threshold_fails_the_run_as_serial(measured: Suite) -> None:
         assert ends[0] == ends[1]
 
 
-def test_what_a_crashed_worker_had_covered_before_is_not_needed(measured: Suite) -> None:
-    measured.write(
-        test_measured="""
-        import os, measured, pytest
-        @pytest.mark.parametrize("n", range(6))
-        def test_1(n):
-            if n == 2: os._exit(1)
-            measured.even(n)
-        """
-    )
-    report = measured.base / "coverage.json"
-    run = measured.braid("--cov=measured", f"--cov-report=json:{report}", workers=1)
-    assert run.exit == 1
-    assert len(run.outcomes) == 6
-    # Of the worker that crashed nothing is known, but its successor's tests are counted.
-    files = json.loads(report.read_text())["files"]
-    assert 5 in files["measured.py"]["executed_lines"]
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("branch", [[], ["--cov-branch"]], ids=["lines", "branches"])
+def test_what_a_crashed_worker_had_covered_is_kept(
+    measured: Suite, branch: list[str], method: str
+) -> None:
+    crashing = """
+    import os, measured
+    def test_1(): measured.even(2)
+    def test_2(): assert measured.even(3) == "even"
+    def test_3(): measured.only_in_teardown(True)
+    def test_4(): os.kill(os.getpid(), 9)
+    def test_5(): measured.never()
+    """
+    words = [*branch, "--cov=measured"]
+    measured.write(test_measured=crashing.replace("9", "0"))
+    serial = result(measured, *words, braid=False)
+    measured.write(test_measured=crashing)
+    options = [*words, f"--start-method={method}"]
+    assert kept(serial) == kept(result(measured, *options, braid=True, workers=1))
+
+
+def kept(found: dict[str, Any]) -> Any:
+    """What is known of the measured module; the one with the tests is another in each run."""
+    return found["files"]["measured.py"]
 
 
 def test_coverage_itself_around_a_run_is_no_debugger(measured: Suite) -> None:

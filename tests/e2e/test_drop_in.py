@@ -382,3 +382,16 @@ def test_workers_of_rerunfailures_are_forked_and_connect_for_themselves(stage: S
     run = stage.run("-p", "pytest_rerunfailures", "--start-method=fork")
     assert (run.exit, run.counts) == (0, {"passed": 10, "rerun": 1})
     assert run.notes == ["connected secret"] * 4  # the one that collects, two, and another
+
+
+@pytest.mark.parametrize("name", ["syrupy", "pytest_benchmark"])
+def test_plugins_that_only_ask_whether_they_are_in_a_worker_are_forked(
+    stage: Stage, name: str
+) -> None:
+    stage.write(
+        **{name: """def pytest_collection_finish(): note(os.getenv("PYTEST_XDIST_WORKER"))"""},
+        test_a="def test_1(): pass\ndef test_2(): pass",
+    )
+    run = stage.run("-p", name, "--start-method=fork")
+    assert (run.exit, run.counts) == (0, {"passed": 2}), run.errors
+    assert "gw0" in run.notes

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 _VARYING = (
     (re.compile(r"\x1b\[[\d;]*m"), ""),
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|us|seconds)\b( \(\d+:\d\d:\d\d\))?"), "<seconds>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<seconds>"),
     (re.compile(r"\b0x[0-9a-f]{6,}\b"), "<address>"),
     (re.compile(r"^\[gw\d+\] \w+ -- Python .*(\n|$)", re.MULTILINE), ""),
     (re.compile(r"(, )?'braid': '[^']*'|braid-[^,\s]+, |, braid-\S+"), ""),

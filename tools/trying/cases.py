@@ -93,7 +93,12 @@ def _cov(compared: str, *options: str, crash: bool = False, parallel: str = "-n 
     return Case(
         "pytest-cov",
         compared,
-        {"shop.py": SHOP, "shop_more.py": SHOP, "test_shop.py": SHOP_TESTS},
+        {
+            "shop.py": SHOP,
+            "shop_more.py": SHOP,
+            "test_shop.py": SHOP_TESTS,
+            "test_beside.py": "from test_shop import of_session\ndef test_beside(): pass\n",
+        },
         looks.coverage,
         steps=(base if crash else (*base, "-k", "not crashes"),),
         parallel=tuple(parallel.split()),
@@ -243,6 +248,7 @@ def _timeout(method: str) -> Case:
         looks.lines("failures", r"^E  |^test_slow.py:\d+: ") if not threads else lambda _: {},
         steps=((f"--timeout-method={method}", "--timeout=20"),),
         ends="test_hangs" if threads else "",
+        remark="they go to the terminal writer, and a worker has no terminal" if threads else "",
         shows=r"(?s)\+ Timeout \+.*test_hangs" if threads else "",
         in_contract=True,
     )
@@ -252,7 +258,12 @@ CONTRACT = (
     _cov("the XML report and the table, lines"),
     _cov("the same with branches", "--cov-branch"),
     COV_APPEND,
-    _cov("the XML report with a worker that crashes", "--cov-branch", crash=True),
+    _cov(  # the last test crashes, in the worker that has run all others
+        "the XML report with a worker that crashes",
+        "--cov-branch",
+        crash=True,
+        parallel="-n 2 --dist loadfile",
+    ),
     _cov("the XML report with `--forked`", "--cov-branch", parallel="-n 2 --forked"),
     Case(
         "pytest-django",
@@ -389,11 +400,18 @@ def test_second_time():
         },
         lambda left: {**looks.notes(left), **looks.lines("report", r"attempt|retried")(left)},
         steps=(("--retries=1",),),
+        remark="the plugin's server hears one worker at a time, and what it has not read at the "
+        "end is not shown",
     ),
     Case(
         "pytest-benchmark",
         "the benchmarks of the JSON file, by name",
-        {"test_speed.py": "def test_sum(benchmark): assert benchmark(sum, [1, 2]) == 3\n"},
+        {
+            "test_speed.py": """\
+                def test_sum(benchmark): assert benchmark(sum, [1, 2]) == 3
+                def test_max(benchmark): assert benchmark(max, [1, 2]) == 2
+                """
+        },
         looks.benchmarks,
         steps=(("--benchmark-json=speed.json",),),
         remark="the plugin switches itself off beside workers, as under pytest-xdist",

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 WORKER = "PYTEST_XDIST_WORKER"
 VARIABLES = frozenset({WORKER, "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"})
 
-_HARMLESS = frozenset({"_pytest", "pytest", "pluggy", "pytest_braid", "pytest_cov"})
+_HARMLESS = frozenset(
+    {"_pytest", "pytest", "pluggy", "pytest_braid", "pytest_cov", "syrupy", "pytest_benchmark"}
+)
 """Packages that may ask. pytest-cov takes ``workerid`` as a suffix of file names that have the
-process id in them too (``pytest_cov.plugin``, ``coverage.data``)."""
+process id in them too (``pytest_cov.plugin``, ``coverage.data``). syrupy only wants to know whether
+there is a name (``syrupy.utils.is_xdist_worker``); pytest-benchmark as well, and which worker is to
+say so (``pytest_benchmark.session``)."""
 
 
 class Questions:

@@ -1,0 +1,45 @@
+"""coverage.py under pytest-cov: what a worker has measured outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+
+class Keeping:
+    """In workers: puts what a test has covered into the data file as soon as the test is over.
+
+    Otherwise it would be written at the end of the session, which a worker that crashes does not
+    see; and all that its earlier tests have covered would be missing. pytest-cov combines the files
+    of all processes in any case. Most tests cover nothing that is not in the file already, and cost
+    a comparison.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, set[Any]] = {}
+        """Lines or branches by file."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        result = yield
+        self._write()
+        return result
+
+    def _write(self) -> None:
+        """As ``Coverage.switch_context`` does between tests, where contexts are asked for. That one
+        warns where they are not supported, and ``get_data`` looks at all files of the project."""
+        import coverage
+
+        collector: Any = getattr(coverage.Coverage.current(), "_collector", None)
+        measured: dict[str, Any] = dict(getattr(collector, "data", ()))
+        news = [
+            (file, found)
+            for file, found in measured.items()
+            if not found <= self._written.get(file, set())
+        ]
+        if news:
+            for file, found in news:
+                self._written.setdefault(file, set()).update(found)
+            collector.flush_data()  # and empties what is measured
