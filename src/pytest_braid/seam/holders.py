@@ -55,6 +55,19 @@ def connection_to(path: str) -> Any:
     return None
 
 
+def file_locks() -> list[Any]:
+    """Locks of the package ``filelock`` that refuse to be used by another process than the one that
+    has made them. Those of its older releases do not, and are not among them."""
+    contents = vars(sys.modules.get("filelock", object))  # it imports some of its names when asked
+    names = ("BaseFileLock", "ReadWriteLock", "SoftReadWriteLock")
+    kinds = tuple(contents[name] for name in names if name in contents)
+    if not kinds:
+        return []
+    objects = gc.get_objects()
+    types = {kind for kind in set(map(type, objects)) if issubclass(kind, kinds)}
+    return [lock for lock in objects if type(lock) in types and hasattr(lock, "_creator_pid")]
+
+
 def named(held: Any) -> str:
     """What an object is, and where it is found: the name of a module and of a global in it."""
     for module, contents in list(sys.modules.items()):

@@ -75,6 +75,15 @@ def paired_hooks(config: pytest.Config) -> Iterator[str]:
             )
 
 
+def file_locks() -> Iterator[str]:
+    """Locks that know who has made them: if no test uses one, it does no harm."""
+    for lock in holders.file_locks():
+        yield (
+            f"a file lock has been made ({holders.named(lock)}), and refuses to be used by a copy "
+            "of this process: make it in a fixture instead"
+        )
+
+
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
