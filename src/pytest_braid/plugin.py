@@ -46,7 +46,7 @@ def workers_value(text: str) -> int | Literal["auto", "logical"]:
 
     if text in ("auto", "logical"):
         return text  # type: ignore[return-value]
-    if text.isdecimal():
+    if text.strip().isdecimal():  # a shell may leave the blank of "-n 2" in
         return int(text)
     raise argparse.ArgumentTypeError(
         f"{text!r} is not a number of workers: give 'auto' (a worker per core), 'logical' (one "

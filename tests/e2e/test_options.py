@@ -87,6 +87,7 @@ def test_no_worker_at_all_with_0(told: Suite) -> None:
         ("-n2 --dist=no", {}, 2),
         ("-n2 --dist=worksteal", {}, 2),
         ("", {"PYTEST_ADDOPTS": "-n 2"}, 2),
+        ("", {"PYTEST_ADDOPTS": "'-n 2'"}, 2),
     ],
 )
 def test_the_number_of_workers(told: Suite, args: str, env: dict[str, str], workers: int) -> None:
