@@ -1,9 +1,10 @@
 """The tests against the built wheel, over the corners of what is supported.
 
-    nox                                   every session; a Python that is missing is skipped
+    nox                                   the tests everywhere; a Python that is missing is skipped
     nox --session 'tests-3.11(oldest)'    one of them
     nox -- -k architecture                what follows -- goes to pytest
     nox --session plugins                 third-party plugins, the newest: the table in the docs
+    nox --session acceptance              pytest-xdist's own tests, with the plugin in its place
 
 The make targets run in the editable install; a file that is missing from the wheel shows up here.
 Without arguments the suite runs under the plugin itself; `make test` runs it serially.
@@ -11,10 +12,13 @@ Without arguments the suite runs under the plugin itself; `make test` runs it se
 
 from __future__ import annotations
 
+import tempfile
+
 import nox
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml())
 OLDEST_PYTEST = "8.3.0"
+XDIST = "3.8.0"
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
@@ -41,3 +45,18 @@ def plugins(session: nox.Session) -> None:
     session.install("--upgrade", "pytest", *str(listed).split())
     session.install("--no-deps", "--no-build-isolation", ".")
     session.run("python", "tools/plugins.py", *(session.posargs or ("--write",)))
+
+
+@nox.session(default=False)
+def acceptance(session: nox.Session) -> None:
+    """Run pytest-xdist's own black-box tests; ``tools/acceptance.toml`` lists what differs."""
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    session.install("execnet", "filelock", "pexpect")  # which these tests import
+    session.install("--no-deps", "--no-build-isolation", ".")
+    # Not session.create_tmp(): what runs there would find this project's pyproject.toml above it.
+    with tempfile.TemporaryDirectory(prefix="acceptance-") as folder:
+        session.run(
+            *("python", "-m", "pip", "--disable-pip-version-check", "-q", "download", "--no-deps"),
+            *("--no-binary", "pytest-xdist", "--dest", folder, f"pytest-xdist=={XDIST}"),
+        )
+        session.run("python", "tools/acceptance.py", folder, *session.posargs)

@@ -167,19 +167,42 @@ def test_what_copies_cannot_share_is_refused_where_fork_is_asked_for(
     require_refused(stage.run("--start-method=fork"), reason)
 
 
+FILE_LOCK = """
+    import filelock
+    lock = filelock.FileLock("the.lock")
+"""
+
+
 @needs_filelock
-def test_a_file_lock_that_refuses_to_be_copied_is_not_copied(stage: Stage) -> None:
-    holding(stage, "import filelock\nlock = filelock.FileLock('the.lock')")
-    with (stage.path / "test_b.py").open("a") as file:
-        file.write("\nfrom test_a import lock\ndef test_c():\n    with lock: note('ran c')\n")
+@pytest.mark.parametrize("place", ["conftest", "locking"])
+def test_a_file_lock_that_refuses_to_be_copied_is_not_copied(stage: Stage, place: str) -> None:
+    stage.write(
+        **{place: FILE_LOCK},
+        test_a=f"""
+        from {place} import lock
+        @pytest.mark.parametrize("n", range(3))
+        def test_a(n):
+            with lock: note("ran", n)
+        """,
+    )
     ended = stage.run()
-    require_spawned(ended, r"a file lock has been made \(test_a\.lock, <filelock")
-    assert ended.ran == Counter(["a", "b", "c"])
+    require_spawned(
+        ended, rf"a file lock has been made \({place}\.lock, <filelock.*\), and refuses"
+    )
+    assert ended.ran == Counter("012")
+
+
+@needs_filelock
+def test_who_insists_on_fork_gets_file_locks_that_no_test_may_use(stage: Stage) -> None:
+    holding(stage, FILE_LOCK)
+    ended = stage.run("--start-method=fork")
+    assert (ended.exit, ended.counts) == (0, {"passed": 2}), ended.errors
+    assert "spawned" not in ended.text
 
 
 @needs_filelock
 def test_a_file_lock_that_knows_no_process_is_no_reason(stage: Stage) -> None:
-    holding(stage, "import filelock\nlock = filelock.FileLock('the.lock')\ndel lock._creator_pid")
+    holding(stage, FILE_LOCK + "    del lock._creator_pid")
     ended = stage.run()
     assert (ended.exit, ended.counts) == (0, {"passed": 2}), ended.errors
     assert "spawned" not in ended.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import sys
 import threading
 from typing import Any
@@ -58,10 +57,15 @@ def connection_to(path: str) -> Any:
 
 def file_locks() -> list[Any]:
     """Locks of the package ``filelock`` that refuse to be used by another process than the one that
-    has made them, which is this one. Those of its older releases do not, and are not among them."""
-    kinds = ("BaseFileLock", "ReadWriteLock", "SoftReadWriteLock")
-    locks = [lock for kind in kinds for lock in _instances("filelock", kind)]
-    return [lock for lock in locks if getattr(lock, "_creator_pid", None) == os.getpid()]
+    has made them. Those of its older releases do not, and are not among them."""
+    contents = vars(sys.modules.get("filelock", object))  # it imports some of its names when asked
+    names = ("BaseFileLock", "ReadWriteLock", "SoftReadWriteLock")
+    kinds = tuple(contents[name] for name in names if name in contents)
+    if not kinds:
+        return []
+    objects = gc.get_objects()
+    types = {kind for kind in set(map(type, objects)) if issubclass(kind, kinds)}
+    return [lock for lock in objects if type(lock) in types and hasattr(lock, "_creator_pid")]
 
 
 def named(held: Any) -> str:

@@ -35,8 +35,8 @@ GNU's libgomp starts its pool anew if the process that forks has not computed in
 """
 
 _LEAVING = 0.2
-"""Seconds in which a thread that Python has seen end may not have left the kernel yet (before Python
-3.13, which waits for that)."""
+"""Seconds in which a thread that Python has seen end may not have left the kernel yet: Python waits
+for that since 3.13."""
 
 _STDERR = 2
 
@@ -79,6 +79,15 @@ def paired_hooks(config: pytest.Config) -> Iterator[str]:
                 "has begun once, the other would end once in each worker; use a fixture of session "
                 "scope instead"
             )
+
+
+def file_locks() -> Iterator[str]:
+    """Locks that know who has made them: if no test uses one, it does no harm."""
+    for lock in holders.file_locks():
+        yield (
+            f"a file lock has been made ({holders.named(lock)}), and refuses to be used by a copy "
+            "of this process: make it in a fixture instead"
+        )
 
 
 _INSTALLED = {"site-packages", "dist-packages"}

@@ -23,7 +23,7 @@ from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, ignore_interrupts
 from pytest_braid.zygote.becoming import become_worker, give_basetemp, look_like_worker
-from pytest_braid.zygote.census import census, paired_hooks
+from pytest_braid.zygote.census import census, file_locks, paired_hooks
 from pytest_braid.zygote.collecting import Collecting, Configuring
 from pytest_braid.zygote.nursery import Birth, ForkingNursery
 
@@ -170,7 +170,7 @@ class Zygote:
     def _waiting(self) -> m.Waiting:
         return m.Waiting(
             tuple(census(self.config, (self.channel.fileno(),))),
-            tuple(paired_hooks(self.config)),
+            (*paired_hooks(self.config), *file_locks()),
             self._questions.places(self.config.rootpath),
         )
 
