@@ -59,7 +59,6 @@ def census(config: pytest.Config, own: tuple[int, ...]) -> list[str]:
         *_native_threads(),
         *_child_processes(),
         *_descriptors(own),
-        *_file_locks(),
     ]
 
 
@@ -225,13 +224,4 @@ def _database(descriptor: int, path: str) -> Iterator[str]:
         yield (
             f"an SQLite connection to {path} is open{what}, and SQLite forbids using one across a "
             "fork: open it in a fixture instead"
-        )
-
-
-def _file_locks() -> Iterator[str]:
-    """Unlike a lock in memory, such a one remembers whose it is."""
-    for lock in holders.file_locks():
-        yield (
-            f"a file lock has been made ({holders.named(lock)}), and refuses to be used by a copy "
-            "of this process: make it in a fixture instead"
         )
