@@ -437,8 +437,10 @@ def test_a_full_disk_under_the_cache_is_as_serial(stage: Stage) -> None:
         "! cat /dev/zero 2>/dev/null >.pytest_cache/full",
     )
     serial, braid = (mounted(stage.prepare(braid=it), *full) for it in (False, True))
-    assert "No space left on device" in braid.text
-    assert (braid.exit, braid.counts, braid.ran) == (serial.exit, serial.counts, serial.ran)
+    assert "No space left on device" in braid.text + braid.errors
+    assert (braid.exit, braid.ran) == (serial.exit, serial.ran)
+    if "No space left on device" in serial.text:  # a warning; before pytest 8.4 it ends the run
+        assert braid.counts == serial.counts
 
 
 @START
