@@ -11,6 +11,7 @@ import os
 import random
 import resource
 import signal
+import socket  # noqa: F401 -- needed later, when a module of the project may have its name
 import stat
 import sys
 import warnings
