@@ -38,6 +38,19 @@ GONE = 2.0
 """Seconds within which every process of a run must be gone after its controller."""
 
 
+UP_AND_DOWN = """
+    @pytest.fixture(scope="session", autouse=True)
+    def of_session():
+        note("up session"); yield; note("down session")
+    @pytest.fixture(scope="module", autouse=True)
+    def of_module():
+        note("up module"); yield; note("down module")
+    @pytest.fixture(autouse=True)
+    def of_test():
+        note("up test"); yield; note("down test")
+"""
+"""A conftest whose fixtures, one of each scope, note that they are set up and torn down."""
+
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 """Linux: ``prctl(2)``, ``capabilities(7)``."""
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.running import Stage
+from tests.e2e.running import UP_AND_DOWN, Stage
 
 ENDS = {
     "exit_0": ("os._exit(0)", "its process ended with exit code 0"),
@@ -600,19 +600,6 @@ def test_collection_errors_are_no_reason_to_stop_if_told_so(stage: Stage) -> Non
     run = stage.run("--continue-on-collection-errors")
     assert run.exit == 1
     assert (run.counts, run.ran) == ({"errors": 1, "passed": 1}, Counter("a"))
-
-
-UP_AND_DOWN = """
-    @pytest.fixture(scope="session", autouse=True)
-    def of_session():
-        note("up session"); yield; note("down session")
-    @pytest.fixture(scope="module", autouse=True)
-    def of_module():
-        note("up module"); yield; note("down module")
-    @pytest.fixture(autouse=True)
-    def of_test():
-        note("up test"); yield; note("down test")
-"""
 
 
 @pytest.mark.parametrize("start", [FORK, SPAWN])

@@ -13,18 +13,9 @@ from textwrap import dedent
 
 import pytest
 
-from tests.e2e.running import BOUND, Ended, Running, Stage
+from tests.e2e.running import BOUND, UP_AND_DOWN, Ended, Running, Stage
 
-FIXTURES = """
-    @pytest.fixture(scope="session", autouse=True)
-    def of_session():
-        note("up session"); yield; note("down session")
-    @pytest.fixture(scope="module", autouse=True)
-    def of_module():
-        note("up module"); yield; note("down module")
-    @pytest.fixture(autouse=True)
-    def of_test():
-        note("up test"); yield; note("down test")
+FIXTURES = f"""{UP_AND_DOWN}
     def pytest_unconfigure(config):
         if hasattr(config, "workerinput"): note("unconfigured zygote")
 """
