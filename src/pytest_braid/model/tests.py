@@ -62,6 +62,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     ``max_tests_per_worker``, at least 1, is how many tests a worker is given before another takes
     over its slot (``--max-tests-per-worker``, 1 for ``--forked``). A unit is split only where it
     has more tests than that, and then over successive workers of one slot.
+
+    ``strands``, at least 1, is how many tests a worker runs at once (``--threads``).
     """
 
     workers: int
@@ -71,3 +73,4 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     max_chunk: int | None = None
     is_cautious: bool = False
     max_tests_per_worker: int | None = None
+    strands: int = 1

@@ -107,6 +107,7 @@ class Scheduler:
         self._recycles = bool(self._alone) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
         self._is_each = settings.mode is Mode.EACH
+        self._strands = settings.strands
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
         self._next_number = 0
@@ -212,10 +213,20 @@ class Scheduler:
         del self._workers[worker.number]
         if event.running is not None:
             self._unfinished.pop(event.running, None)
+        self._suspect(worker, event.suspects)
         self._put_back(worker, worker.left_behind(event.running))
         self._pool.release(worker.number)
-        is_barren = worker.pace.mean is None and event.running is None
+        is_barren = worker.pace.mean is None and event.running is None and not event.suspects
         return self._succeed(worker, worker.barren + 1 if is_barren else 0, event.is_crash)
+
+    def _suspect(self, worker: Worker, tests: Sequence[int]) -> None:
+        """One of these has ended their worker: each gets a process of its own."""
+        for test in tests:
+            del worker.running[test]
+        worker.given -= len(tests)
+        if tests and not self._stopping:
+            self._alone.extend(tests)
+            self._recycles = True
 
     def _succeed(self, dead: Worker, barren: int, is_crash: bool) -> list[SchedulerCommand]:
         """Replace a dead worker if more could run than those without a test can take.
@@ -347,7 +358,7 @@ class Scheduler:
         What a worker begins as soon as it is up waits no longer there than for another fork.
         """
         most, workers = self._pool.most_needed, self._workers.values()
-        behind = sum(self._pool.loose(w, max(w.secure, w.running is None)) for w in workers)
+        behind = sum(self._pool.loose(w, max(w.secure, not w.running)) for w in workers)
         able = sum(w.waits and w.left >= most and not w.is_fresh for w in workers)
         fresh = sum(worker.is_fresh for worker in workers) + self._free_hands()
         return max(0, len(self._alone) + max(0, len(self._pool) + behind - able) - fresh)
@@ -385,7 +396,10 @@ class Scheduler:
             buffered = ahead_for(mean, CAUTIOUS_BUFFER)
             depth = max(buffered, wanted)
         else:
-            buffered, depth = ahead_for(mean), depth_for(mean)
+            buffered, depth = (
+                ahead_for(mean, strands=worker.strands),
+                depth_for(mean, worker.strands),
+            )
         worker.low = depth // 2
         ahead = max(buffered - queued, wanted)
         count = min(depth - queued, worker.left)
@@ -410,7 +424,7 @@ class Scheduler:
         if slot is None:
             slot = self._next_slot
             self._next_slot += 1
-        worker = Worker(self._next_number, slot, self._limit, barren)
+        worker = Worker(self._next_number, slot, self._limit, barren, self._strands)
         self._workers[worker.number] = worker
         self._next_number += 1
         return worker
@@ -429,4 +443,4 @@ class Scheduler:
 
 
 def _by_readiness(worker: Worker) -> tuple[bool, bool]:
-    return worker.question is Question.ENDED, worker.running is not None
+    return worker.question is Question.ENDED, bool(worker.running)
