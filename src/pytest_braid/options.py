@@ -56,6 +56,8 @@ class Settings(NamedTuple):
     """Why the number of workers is not what one might expect, for the header."""
     limit: Limit | None = None
     """How long each test may take that has no limit of its own."""
+    threads: int = 0
+    """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -71,15 +73,13 @@ def settings_of(config: pytest.Config) -> Settings | None:
         return None
     if _is_looked_at(option) or _is_debugged():
         return None
-    note = None
+    note, threads = None, threads_of(config)
     if option.numprocesses is None and not option.tx:
-        note = (
-            "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
-            if option.forked
-            else "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
-        )
+        note = _note_of_one_worker(option.forked, threads)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
+    if any(getattr(option, name, False) for name in _STEPWISE) and threads > 1:
+        threads, note = 0, "--stepwise stops at the first failure in order: one test at a time"
     if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
@@ -99,6 +99,50 @@ def settings_of(config: pytest.Config) -> Settings | None:
         start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
         limit=limit_of(config),
+        threads=threads,
+    )
+
+
+def _note_of_one_worker(is_forked: bool, threads: int) -> str:
+    if is_forked:
+        return "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+    if threads:
+        return f"--threads: one worker, {threads} tests at once (-n N: N workers)"
+    return "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
+
+
+def threads_of(config: pytest.Config) -> int:
+    """How many tests a worker is to run at once: ``--threads``, the ini key ``braid_threads``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.threads
+    if given is None:
+        text = config.getini("braid_threads")
+        try:
+            given = threads_value(text) if text else 0
+        except ValueError as error:
+            raise pytest.UsageError(f"the ini option braid_threads: {error}") from None
+    return int(given)
+
+
+MOST_THREADS = 1000
+
+
+def threads_value(text: str) -> int:
+    """``auto`` is as many as Python's own ``ThreadPoolExecutor`` has: for waiting, not for work.
+
+    Raises:
+        ValueError: it is no number of threads.
+    """
+    if text.strip() == "auto":
+        return min(32, cores(logical=True) + 4)
+    if text.strip().isdecimal() and int(text) <= MOST_THREADS:
+        return int(text)
+    raise ValueError(
+        f"{text!r} is not a number of threads: give 'auto' or a number up to {MOST_THREADS}; 0 runs"
+        " one test at a time"
     )
 
 
@@ -166,7 +210,7 @@ def _workers(config: pytest.Config) -> int:
             )
         return 0
     if asked is None:
-        return 1  # --forked or --test-timeout alone
+        return 1  # --forked, --test-timeout or --threads alone
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)

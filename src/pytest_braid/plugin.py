@@ -54,6 +54,18 @@ def workers_value(text: str) -> int | Literal["auto", "logical"]:
     )
 
 
+def threads_value(text: str) -> int:
+    """The value of ``--threads``: a number of threads, or ``auto``."""
+    import argparse
+
+    from pytest_braid.options import threads_value
+
+    try:
+        return threads_value(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seconds_value(text: str) -> float:
     """A number of seconds, zero excluded."""
     import argparse
@@ -179,6 +191,14 @@ OPTIONS = (
     ),
     FORKED,
     Option(
+        ("--threads",),
+        "Each worker runs up to this many tests at once, in threads. Tests that change what all "
+        "threads share (the environment, patched modules, ...) step aside and run alone in their "
+        "worker. Without -n one worker is used. 'auto': the cores and 4 more, at most 32. Default: "
+        "the ini option braid_threads; without it, one test at a time.",
+        {"metavar": "N", "type": threads_value},
+    ),
+    Option(
         ("--test-timeout",),
         "A test that takes longer than this fails, with the stacks of all threads, and its worker "
         "is replaced; setup and teardown count. Without -n one worker is used. The mark "
@@ -296,6 +316,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for option in REFUSED:
         if not known & {*option.names}:
             group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
+    parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name in () if known else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
@@ -342,7 +363,7 @@ def pytest_load_initial_conftests(
     if (
         given.numprocesses != 0
         and not is_worker
-        and ("--forked" in args or _asks_for_workers(given))
+        and ("--forked" in args or _asks_for_workers(given, early_config))
     ):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
@@ -364,7 +385,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _announce(config)
         return
-    if not _asks_for_workers(config.option):
+    if not _asks_for_workers(config.option, config):
         return
     from pytest_braid.options import settings_of
 
@@ -373,12 +394,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         _start(config, settings)
 
 
-def _asks_for_workers(option: Any) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--forked``, ``--test-timeout``, or ``--tx`` together
-    with ``--dist`` or ``-d``."""
+def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
+    """Whether ``-n`` is given, 0 included, ``--forked``, ``--test-timeout``, threads, or ``--tx``
+    together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None:
+    if option.testtimeout is not None or option.threads:
+        return True
+    if option.threads is None and config.getini("braid_threads") not in ("", "0"):
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
@@ -502,6 +525,7 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
+        "threads": settings.threads,
     }
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)

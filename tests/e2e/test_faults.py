@@ -798,7 +798,7 @@ def test_a_worker_that_runs_another_test_than_it_was_given_is_noticed(stage: Sta
     )
     run = stage.run(workers=1)
     assert run.exit == pytest.ExitCode.INTERNAL_ERROR
-    assert "worker gw0 started test 2, but running there is None and queued 1" in run.text
+    assert "worker gw0 started test 2, but running there is nothing and queued 1" in run.text
     assert "This is a fault of pytest-braid" in run.text
 
 

@@ -191,14 +191,15 @@ class Loop:
         return bool(select.select([worker.channel.fileno()], [], [], 0)[0])
 
     def _forget(self, worker: Worker) -> None:
-        self._watch.over(worker)
+        self._watch.gone(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
         if self._readable.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
     def _crashed(self, worker: Worker, status: int) -> None:
-        running, is_crash = self.ledger.running(worker), worker.overrun is None
+        suspects, is_crash = self.ledger.running(worker), worker.overrun is None
+        running = suspects.pop() if len(suspects) == 1 else None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
@@ -209,6 +210,8 @@ class Loop:
             nodeid = self._tests[running % len(self._tests)].nodeid
             text = self._watch.advise(worker, nodeid, why, status)
             self.ledger.report_timeout(worker, running, text)
+        elif suspects:
+            self.ledger.note_suspects(worker, suspects, why)
         else:
             printed = "" if worker.is_ready else self._zygote.printed()
             if self.ledger.report_crash(worker, running, why, printed):
@@ -218,7 +221,11 @@ class Loop:
             self._gone(worker, why)
         elif worker.duty is Duty.TESTS:
             died = e.WorkerDied(
-                worker=worker.number, running=running, is_crash=is_crash, at=time.monotonic()
+                worker=worker.number,
+                running=running,
+                is_crash=is_crash,
+                suspects=tuple(suspects),
+                at=time.monotonic(),
             )
             self._tell(died)
 
@@ -250,15 +257,10 @@ class Loop:
                 self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
             case m.Begun():
-                worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
-                worker.queued -= 1
-                self._watch.begun(worker, self._tests[said.test % len(self._tests)], said.at)
-                self._live.pass_mark(worker)
-                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
-                self._replay.begun(said.test)
-                self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
+                self._begun(worker, said)
             case m.Done():
-                self._watch.over(worker)
+                self._watch.over(worker, said.test)
+                worker.underway.pop(said.test, None)
                 self._live.runs(worker, "")
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
@@ -273,6 +275,16 @@ class Loop:
                 self._replay.warning(said)
             case _:
                 self._on_rare_message(worker, said)
+
+    def _begun(self, worker: Worker, said: m.Begun) -> None:
+        test = self._tests[said.test % len(self._tests)]
+        worker.begin(said.test, said.at)
+        self._watch.begun(worker, said.test, test, said.at)
+        self._live.pass_mark(worker)
+        self._live.runs(worker, test.nodeid)
+        self._replay.begun(said.test)
+        started = e.Started(worker=worker.number, test=said.test, strand=said.strand, at=said.at)
+        self._tell(started)
 
     def _on_rare_message(
         self,
@@ -370,8 +382,10 @@ class Loop:
 
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
         is_of_subtest = hasattr(report, "context")
-        if not is_of_subtest and (report.when == "call" or report.outcome != "passed"):
-            worker.is_decided = report.outcome in _OUTCOMES
+        underway = worker.underway.get(test)
+        is_decision = report.when == "call" or report.outcome != "passed"
+        if underway is not None and is_decision and not is_of_subtest:
+            underway.is_decided = report.outcome in _OUTCOMES
         if self._log is not None:
             self._log.event(
                 e.Reported(

@@ -74,6 +74,8 @@ class Settings(Protocol):
     def note(self) -> str | None: ...
     @property
     def limit(self) -> Limit | None: ...
+    @property
+    def threads(self) -> int: ...
 
 
 class Controller:
@@ -89,7 +91,7 @@ class Controller:
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        self._nodes = NodeManager(config, settings.testrun_uid)
+        self._nodes = NodeManager(config, settings.testrun_uid, settings.threads)
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -190,6 +192,7 @@ class Controller:
             max_chunk=wanted.max_chunk,
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
+            strands=max(1, wanted.threads),
         )
         return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)
 

@@ -29,10 +29,12 @@ def own_frames(dump: str) -> str:
     return "\n".join(lines)[:_MOST]
 
 
-def main_thread_first(dump: str) -> str:
-    """A dump of all threads with the one first that runs the tests: the interpreter lists them from
-    the newest to the oldest, which is that one."""
-    return "\n\n".join(reversed(dump.strip().split("\n\n")))
+def thread_first(dump: str, identity: int = 0) -> str:
+    """A dump of all threads with one of them first (``threading.get_ident``), or else the main
+    thread: the interpreter lists them from the newest to the oldest, which is that one."""
+    threads = dump.strip().split("\n\n")[::-1]
+    name = f"hread 0x{identity:016x}"
+    return "\n\n".join(sorted(threads, key=lambda thread: name not in thread.partition("\n")[0]))
 
 
 def place(dump: str, root: Path) -> str | None:

@@ -21,10 +21,12 @@ class WorkerReady(Event, frozen=True, gc=False, kw_only=True):
 
 
 class Started(Event, frozen=True, gc=False, kw_only=True):
-    """A worker is about to run a test: it is no longer in the worker's queue."""
+    """A worker is about to run a test: it is no longer in the worker's queue. It runs in the main
+    thread, or in ``strand`` 1 and so on."""
 
     worker: int
     test: int
+    strand: int = 0
 
 
 class Asked(Event, frozen=True, gc=False, kw_only=True):

@@ -155,12 +155,15 @@ class MainStrand:
         """Start nothing more (``-x``); the controller takes the rest of the queue back. It finds
         the reason itself where it lies in the failures of all workers. Told to retire, this one is
         the last of its slot all the same: a run that stops starts no other."""
-        self._reporter.speech.say(
-            m.Stopping(_reason(self._session.shouldfail), _reason(self._session.shouldstop))
-        )
+        self._say_stopping()
         while self._wait() not in (FINISH, RETIRE):
             pass
         return FINISH
+
+    def _say_stopping(self) -> None:
+        session = self._session
+        reasons = _reason(session.shouldfail), _reason(session.shouldstop)
+        self._reporter.speech.say(m.Stopping(*reasons))
 
 
 def _decided(nextitem: Any) -> Any:

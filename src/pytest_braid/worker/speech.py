@@ -204,9 +204,17 @@ class Reporter(Spokesman):
         """Seconds that the running teardown waited for the answer what comes next."""
 
     def begin(self, test: int) -> None:
-        self.test = self._last = test
+        self.resume(test)
+        self.announce(test)
+
+    def announce(self, test: int, strand: int = 0) -> None:
+        """Say that a test begins, in this strand."""
         self._mark_output()
-        self.speech.say(m.Begun(test, self.clock()))
+        self.speech.say(m.Begun(test, self.clock(), strand))
+
+    def resume(self, test: int) -> None:
+        """What is reported from here on is of this test, until it is done."""
+        self.test = self._last = test
 
     def done(self) -> None:
         assert self.test is not None

@@ -63,19 +63,22 @@ def become_worker(
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
-    strand = MainStrand(
-        session,
-        QueueReader(kit.queue),
-        Claim(kit.claim),
-        reporter,
-        limit,
-    )
+    strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
     last_word = LastWord(
         reporter, strand, workeroutput, cleanups, farewell, shares_session=shares_session
     )
     config.pluginmanager.register(last_word, "braid-last-word")
     return strand
+
+
+def _strand(session: pytest.Session, *given: Any) -> MainStrand:
+    threads: int = session.config.workerinput["threads"]  # type: ignore[attr-defined]
+    if not threads:
+        return MainStrand(session, *given)
+    from pytest_braid.worker.threads import ThreadStrands
+
+    return ThreadStrands(session, *given, strands=threads, asides=[None] * len(session.items))
 
 
 def give_basetemp(
