@@ -16,6 +16,7 @@ import pytest
 from pytest_braid.capture.ownership import owner, values
 from pytest_braid.seam import (
     capturing,
+    comparisons,
     streams,
     threads,
 )
@@ -35,6 +36,7 @@ class Place(Protocol):
 PLACES: tuple[Place, ...] = (
     streams,
     capturing,
+    comparisons,
 )
 
 

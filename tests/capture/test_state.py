@@ -1,0 +1,43 @@
+"""State that pytest and tests keep in the process, of tests that run at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.capture.conftest import Overlapped, texts
+
+
+def test_each_test_explains_its_own_assertions(overlapped: Overlapped) -> None:
+    conftest = """
+def pytest_assertrepr_compare(config, op, left, right):
+    if isinstance(left, complex):
+        return [f"compared by the conftest: {left} {op} {right}"]
+
+def pytest_assertion_pass(item, lineno, orig, expl):
+    print("passed in", item.name, ":", orig)
+"""
+    source = """
+import pytest
+
+@pytest.mark.parametrize("n", range(3))
+def test_compares(n):
+    meet()
+    assert n == n
+    meet()
+    assert [n, 1j] == [n, 2j, 3]
+
+@pytest.mark.parametrize("n", range(3))
+def test_is_explained(n):
+    meet()
+    assert 1j == n + 1
+
+def test_passes():
+    assert 1 == 1
+"""
+    record = overlapped(source, "-o", "enable_assertion_pass_hook=true", conftest=conftest)
+    said = texts(record, "Captured stdout call")
+    assert said["test_compares[2]"] == "passed in test_compares[2] : n == n\n"
+    explained = [entry["text"] for entry in record["reports"] if "is_explained" in entry["test"]]
+    assert "compared by the conftest: 1j == 3" in "".join(explained)
