@@ -41,3 +41,43 @@ def test_passes():
     assert said["test_compares[2]"] == "passed in test_compares[2] : n == n\n"
     explained = [entry["text"] for entry in record["reports"] if "is_explained" in entry["test"]]
     assert "compared by the conftest: 1j == 3" in "".join(explained)
+
+
+def test_each_test_finds_itself_in_the_environment(overlapped: Overlapped) -> None:
+    source = """
+import os, pytest
+
+@pytest.fixture
+def name(request):
+    print(os.environ["PYTEST_CURRENT_TEST"])
+    yield
+    meet()
+    print(os.environ["PYTEST_CURRENT_TEST"])
+
+@pytest.mark.parametrize("n", range(3))
+def test_reads(name, n):
+    meet()
+    print(os.environ["PYTEST_CURRENT_TEST"], os.getenv("PYTEST_CURRENT_TEST"))
+    copied = dict(os.environ)
+    assert copied["PYTEST_CURRENT_TEST"] == os.environ.copy()["PYTEST_CURRENT_TEST"]
+    assert len(copied) == len(os.environ)
+    assert "PYTEST_CURRENT_TEST" in os.environ
+    assert 0
+
+def test_removes_it():
+    del os.environ["PYTEST_CURRENT_TEST"]
+    meet()
+    assert "PYTEST_CURRENT_TEST" not in os.environ
+    assert "PYTEST_CURRENT_TEST" not in list(os.environ)
+    with pytest.raises(KeyError, match="PYTEST_CURRENT_TEST"):
+        os.environ["PYTEST_CURRENT_TEST"]
+    with pytest.raises(KeyError, match="PYTEST_CURRENT_TEST"):
+        del os.environ["PYTEST_CURRENT_TEST"]
+    with pytest.raises(TypeError):
+        os.environ["PYTEST_CURRENT_TEST"] = 3
+    os.environ["PYTEST_CURRENT_TEST"] = "put back"
+"""
+    record = overlapped(source)
+    assert texts(record, "Captured stdout setup")["test_reads[1]"] == (
+        "test_it.py::test_reads[1] (setup)\n"
+    )

@@ -17,6 +17,7 @@ from pytest_braid.capture.ownership import owner, values
 from pytest_braid.seam import (
     capturing,
     comparisons,
+    current_test,
     streams,
     threads,
 )
@@ -37,6 +38,7 @@ PLACES: tuple[Place, ...] = (
     streams,
     capturing,
     comparisons,
+    current_test,
 )
 
 
