@@ -81,3 +81,31 @@ def test_removes_it():
     assert texts(record, "Captured stdout setup")["test_reads[1]"] == (
         "test_it.py::test_reads[1] (setup)\n"
     )
+
+
+@pytest.mark.parametrize("policy", ["all", "failed", "none"])
+def test_each_test_has_its_own_directory(
+    overlapped: Overlapped, tmp_path: Path, policy: str
+) -> None:
+    source = """
+import pytest
+
+@pytest.mark.parametrize("n", range(8))
+def test_writes(tmp_path, tmp_path_factory, n):
+    meet()
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.joinpath("file").write_text("")
+    made = {tmp_path_factory.mktemp("made") for _ in range(20)}
+    assert len(made) == 20
+    meet()
+    for path in made:
+        path.joinpath("file").touch(exist_ok=False)
+    assert n % 2
+"""
+    options = ("-o", f"tmp_path_retention_policy={policy}", f"--basetemp={tmp_path / 'base'}")
+    overlapped(
+        source.replace("assert n % 2", "assert n % 2, sorted(p.name for p in made)[:0]"), *options
+    )
+    kept = [path for path in (tmp_path / "base").glob("test_writes*") if not path.is_symlink()]
+    # The directories of the tests that pass, and of those that fail.
+    assert len(kept) == (4 if policy == "failed" else 8)

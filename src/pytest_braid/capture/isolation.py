@@ -18,6 +18,7 @@ from pytest_braid.seam import (
     capturing,
     comparisons,
     current_test,
+    directories,
     streams,
     threads,
 )
@@ -39,6 +40,7 @@ PLACES: tuple[Place, ...] = (
     capturing,
     comparisons,
     current_test,
+    directories,
 )
 
 
