@@ -21,6 +21,7 @@ from pytest_braid.seam import (
     directories,
     streams,
     threads,
+    warning_filters,
 )
 from pytest_braid.seam.routing import Values
 
@@ -41,6 +42,7 @@ PLACES: tuple[Place, ...] = (
     comparisons,
     current_test,
     directories,
+    warning_filters,
 )
 
 

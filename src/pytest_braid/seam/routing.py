@@ -10,7 +10,7 @@ module's own functions into their globals) finds a forwarder there, where one is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -32,8 +32,16 @@ def share(value: Any) -> Any:
 class Routed:
     """A data descriptor: the running test's own value, or else the shared one."""
 
-    def __init__(self, key: str, values: Values, shared: dict[str, Any], fresh: Fresh) -> None:
+    def __init__(
+        self,
+        key: str,
+        values: Values,
+        shared: dict[str, Any],
+        fresh: Fresh,
+        convert: Fresh,
+    ) -> None:
         self.key, self.values, self.shared, self.fresh = key, values, shared, fresh
+        self.convert = convert
         self.name = key.rpartition(".")[2]
 
     def __get__(self, target: object, kind: type) -> Any:
@@ -55,7 +63,7 @@ class Routed:
         if own is None:
             self.shared[self.name] = value
         else:
-            own[self.key] = value
+            own[self.key] = self.convert(value)
 
     def __delete__(self, target: object) -> None:
         own = self.values()
@@ -98,10 +106,12 @@ def routed(
     values: Values,
     attributes: Mapping[str, Fresh],
     forwarders: Mapping[str, Callable[[Callable[[], Any]], Any]] | None = None,
+    converting: Collection[str] = (),
 ) -> Iterator[None]:
     """Let each running test have its own of these ``attributes`` of ``target``.
 
-    ``forwarders`` make, of a function that reads one, what stands in the dictionary meanwhile.
+    ``forwarders`` make, of a function that reads one, what stands in the dictionary meanwhile. What
+    a test assigns to one that is ``converting`` is made fresh as its first value is.
     """
     contents = vars(target)
     forwarders = {name: make for name, make in (forwarders or {}).items() if name in contents}
@@ -110,7 +120,8 @@ def routed(
 
     def route(name: str, fresh: Fresh) -> Routed:
         shared = aside if name in aside else contents
-        return Routed(f"{label}.{name}", values, shared, fresh)
+        convert = fresh if name in converting else share
+        return Routed(f"{label}.{name}", values, shared, fresh, convert)
 
     kind = dress(target, {name: route(name, fresh) for name, fresh in attributes.items()})
     contents.update(
