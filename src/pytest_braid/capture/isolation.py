@@ -19,6 +19,7 @@ from pytest_braid.seam import (
     comparisons,
     current_test,
     directories,
+    logs,
     streams,
     threads,
     warning_filters,
@@ -42,6 +43,7 @@ PLACES: tuple[Place, ...] = (
     comparisons,
     current_test,
     directories,
+    logs,
     warning_filters,
 )
 
