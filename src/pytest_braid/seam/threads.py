@@ -12,7 +12,7 @@ _MARK = "_pytest_braid_owner"
 _active: dict[int, threading.Thread] = getattr(threading, "_active", {})
 
 
-def probe() -> str | None:
+def probe(_: object = None) -> str | None:
     """Why a running thread's object cannot be found, if so."""
     if _active.get(get_ident()) is threading.current_thread():
         return None
