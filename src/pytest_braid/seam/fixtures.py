@@ -10,6 +10,7 @@ what they are given, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -49,9 +50,9 @@ def why_not(session: pytest.Session) -> str | None:
 
 
 def _keeps_its_cache(session: pytest.Session) -> bool:
-    definitions = session._fixturemanager._arg2fixturedefs.values()  # type: ignore[attr-defined]
-    found = next((one for several in definitions for one in several), None)
-    return found is None or all(name in vars(found) for name in _CACHE)
+    infos = (getattr(item, "_fixtureinfo", None) for item in session.items)
+    found = (one for info in infos if info for of in info.name2fixturedefs.values() for one in of)
+    return all(name in vars(one) for one in islice(found, 1) for name in _CACHE)
 
 
 def _has_mapping(session: pytest.Session) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.capture.isolation import Isolation
 from pytest_braid.capture.ownership import owned
 from pytest_braid.fixtures.instances import Instances
 from pytest_braid.fixtures.tree import SetupTree, running_item
@@ -68,6 +69,10 @@ class ThreadStrands(MainStrand):
         """Teardowns that wait to know what comes next."""
         self._news = threading.Condition()
         self._error: BaseException | None = None
+        self._isolation = Isolation(session.config)
+        self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
+        if self._why_not is not None:
+            return
         self._tree = SetupTree(Instances(self._pending), self._expect_more)
         fixture_seam.replace_setup_state(session, self._tree)
         deferral.defer(session.config, outbox.get)
@@ -83,14 +88,21 @@ class ThreadStrands(MainStrand):
 
     def tests(self) -> Iterator[tuple[pytest.Item, Any]]:
         """The tests that step aside, each with a test that comes later, if one is known."""
+        if self._why_not is not None:
+            raise pytest.UsageError(
+                f"--threads is not possible here: {self._why_not}. This version of pytest-braid "
+                "knows pytest otherwise; run without --threads, or with another version of one of "
+                "the two."
+            )
         self._reporter.speech.say(m.Ready(self._reporter.clock()))
-        try:
-            yield from self._deal()
-        except KeyboardInterrupt:
-            self._interrupt()
-            raise
-        finally:
-            self._pool.close()
+        with self._isolation:
+            try:
+                yield from self._deal()
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
+            finally:
+                self._pool.close()
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
         while not self._is_over():
