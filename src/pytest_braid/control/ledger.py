@@ -51,6 +51,8 @@ class Ledger:
         self.deaths: list[str] = []
         """How workers died that had not begun a test, which could tell of it."""
         self.suspicions: list[Suspicion] = []
+        self.crashed: set[int] = set()
+        """Tests that have ended their worker."""
         self.cut: list[Cut] = []
         """Tests that an interrupt from outside of them has cut short."""
 
@@ -90,6 +92,7 @@ class Ledger:
         if running is None:
             self._report_death(worker, why, printed)
             return False
+        self.crashed.add(running)
         if running not in worker.underway:
             self._replay.begun(running)
         runs_again = self._replay.crashed(

@@ -6,10 +6,12 @@ import contextlib
 import contextvars
 import ctypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from types import TracebackType
 from typing import NamedTuple
 
 _ROOM = 4096
@@ -116,6 +118,16 @@ class Pool:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(identity), ctypes.py_object(KeyboardInterrupt)
             )
+
+    def place(self) -> TracebackType | None:
+        """Where the longest running test is, as if it had raised something there."""
+        identity = next(iter(list(self._identities.values())), None)
+        frame = sys._current_frames().get(identity or 0)  # noqa: SLF001 -- public but for its name
+        traceback: TracebackType | None = None
+        while frame is not None:
+            traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno)
+            frame = frame.f_back
+        return traceback
 
     def close(self) -> None:
         """Let the threads end that have nothing to do."""

@@ -296,6 +296,8 @@ class ThreadStrands(MainStrand):
             self._tell_of_ends()
         if isinstance(self._error, KeyboardInterrupt):
             raise self._error
+        if (place := self._pool.place()) is not None:
+            raise KeyboardInterrupt().with_traceback(place)
 
 
 # Bound before a test can patch the module.
