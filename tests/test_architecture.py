@@ -48,6 +48,7 @@ RINGS: dict[str, Row] = {
     "control": may("model", "schedule", "wire", "seam"),
     "compat": may("model", "options", "hookspecs", "fixtures"),
     # Single modules beside the rings.
+    "local": may("model", "wire", "worker", "control"),
     "options": may("model"),
     "hookspecs": may("model"),
     "plugin": Row(ANYTHING),

@@ -69,9 +69,11 @@ def settings_of(config: pytest.Config) -> Settings | None:
     option = config.option
     workers = _workers(config)
     if workers == 0:
+        option.threads = 0 if _is_watched(option) else threads_of(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
-    if _is_looked_at(option) or _is_debugged():
+    if _is_watched(option):
+        option.threads = 0
         return None
     note, threads = None, threads_of(config)
     if option.numprocesses is None and not option.tx:
@@ -203,7 +205,7 @@ def _workers(config: pytest.Config) -> int:
     asked = option.numprocesses
     if asked is None and option.tx:
         asked = sum(map(_workers_of_spec, option.tx))
-    if getattr(option, "usepdb", False) or getattr(option, "trace", False):
+    if _is_debugging(option):
         if isinstance(asked, int) and asked > 0:
             raise pytest.UsageError(
                 "--pdb is incompatible with distributing tests; try using -n0 or -nauto."
@@ -215,6 +217,15 @@ def _workers(config: pytest.Config) -> int:
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
     return int(count)
+
+
+def _is_watched(option: object) -> bool:
+    """Whether somebody looks at this very process."""
+    return _is_looked_at(option) or _is_debugged() or _is_debugging(option)
+
+
+def _is_debugging(option: object) -> bool:
+    return getattr(option, "usepdb", False) or getattr(option, "trace", False)
 
 
 def _workers_of_spec(spec: str) -> int:

@@ -392,6 +392,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings is not None:
         _start(config, settings)
+    elif config.option.threads:
+        from pathlib import Path
+
+        from pytest_braid.local import Local
+
+        log = config.option.braid_log
+        config.pluginmanager.register(
+            Local(config.option.threads, log and Path(log)), "braid-local"
+        )
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:

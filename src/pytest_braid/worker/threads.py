@@ -105,7 +105,7 @@ class ThreadStrands(MainStrand):
                 self._pool.close()
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
-        while not self._is_over():
+        while self._pool.running or self._planned or self._aside or not self._is_over():
             self._tell_of_ends()
             if self._error is not None and not self._pool.running:
                 raise self._error
@@ -114,7 +114,7 @@ class ThreadStrands(MainStrand):
                 self._start_tests()
             if self._aside and not (self._planned or self._pool.running):
                 yield from self._step_aside()
-            elif self._pool.running or not self._is_over():
+            elif self._pool.running or not (self._planned or self._is_over()):
                 self._wait_for_news()
         self.retires = self._answer == RETIRE and not self._is_stopping
 
@@ -224,6 +224,8 @@ class ThreadStrands(MainStrand):
                 return
 
     def _wants_tests(self) -> bool:
+        if self._is_over():
+            return False
         if self._wanting:
             return not self._knows()
         if self._strands == 1:
