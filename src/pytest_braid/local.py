@@ -75,9 +75,9 @@ def make_strands(
     return ThreadStrands(
         session,
         queue,
-        Unclaimed(),
+        claim,
         teller,
-        Unlimited(),
+        limit,
         strands=threads,
         asides=[None] * len(session.items),
     )
