@@ -6,6 +6,7 @@ so this module imports little.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import socket
@@ -56,6 +57,8 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
         return None
     if is_ours_to_thaw:
         config.add_cleanup(interpreter.thaw)
+        atexit.unregister(interpreter.leave_heap_alone)
+        atexit.register(interpreter.leave_heap_alone)
     theirs.close()
     return Child(pid, partial(_wait, pid), ours, files, place)
 
