@@ -149,6 +149,40 @@ def test_a_process_that_outlives_its_parent_for_a_moment_ends() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
+KEPT_FROZEN = """
+import gc, weakref
+from pytest_braid.seam import interpreter
+
+gc.disable()
+interpreter.freeze()
+interpreter.keep_frozen()
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+before = gc.get_freeze_count()
+kept = [Node() for _ in range(1000)]
+garbage = weakref.ref(Node())
+gc.collect(1)
+print("young:", gc.get_freeze_count() > before)
+gc.collect()
+print("full:", gc.get_freeze_count() >= before + 1000, "garbage:", garbage())
+print("all are found:", sum(type(each) is Node for each in gc.get_objects()))
+kept = None
+print("collected:", gc.collect() >= 1000, gc.get_freeze_count(), gc.callbacks)
+"""
+
+
+def test_what_a_full_collection_leaves_is_frozen_until_somebody_looks() -> None:
+    assert printed_by(KEPT_FROZEN) == [
+        "young: False",
+        "full: True garbage: None",
+        "all are found: 1000",
+        "collected: True 0 []",
+    ]
+
+
 AT_EXIT = """
 import atexit, gc, io, socket, tempfile
 from pytest_braid.seam import interpreter

@@ -111,8 +111,26 @@ def _thawed(name: str) -> Any:
     return getattr(gc, name)
 
 
+def keep_frozen() -> None:
+    """Freeze what each full collection leaves, too. A process that keeps more and more (reports of
+    all tests) would else look at all of it again and again. That is no garbage; what becomes
+    garbage later, and is a cycle, is little: it was in use at that moment."""
+    gc.callbacks.append(_freeze_what_is_left)
+
+
+def _freeze_what_is_left(phase: str, info: dict[str, int]) -> None:
+    if phase == "stop" and info["generation"] == _OLDEST:
+        freeze()
+
+
+_OLDEST = 2
+"""The generation of a full collection."""
+
+
 def thaw() -> None:
-    """Undo :func:`freeze`."""
+    """Undo :func:`freeze` and :func:`keep_frozen`."""
+    with contextlib.suppress(ValueError):
+        gc.callbacks.remove(_freeze_what_is_left)
     vars(gc).update(_searches)
     vars(gc).pop("__getattr__", None)
     gc.unfreeze()
