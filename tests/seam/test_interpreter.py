@@ -161,6 +161,7 @@ class Node:
     def __init__(self):
         self.itself = self
 
+print("frozen:", interpreter.is_frozen())
 before = gc.get_freeze_count()
 kept = [Node() for _ in range(1000)]
 garbage = weakref.ref(Node())
@@ -170,16 +171,19 @@ gc.collect()
 print("full:", gc.get_freeze_count() >= before + 1000, "garbage:", garbage())
 print("all are found:", sum(type(each) is Node for each in gc.get_objects()))
 kept = None
-print("collected:", gc.collect() >= 1000, gc.get_freeze_count(), gc.callbacks)
+print("frozen:", interpreter.is_frozen())
+print("collected:", gc.collect() >= 1000, gc.get_freeze_count() < 1000, gc.callbacks)
 """
 
 
 def test_what_a_full_collection_leaves_is_frozen_until_somebody_looks() -> None:
     assert printed_by(KEPT_FROZEN) == [
+        "frozen: True",
         "young: False",
         "full: True garbage: None",
         "all are found: 1000",
-        "collected: True 0 []",
+        "frozen: False",
+        "collected: True True []",
     ]
 
 
@@ -210,7 +214,7 @@ def closed(file):
     file.close()
     return file
 
-atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 0))
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 1000))
 atexit.register(interpreter.leave_heap_alone)
 {name}
 """

@@ -7,7 +7,6 @@ so this module imports little.
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import socket
 import sys
@@ -46,7 +45,7 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
     files, place, parent = nameless_files(3), Place(), os.getpid()
     interpreter.flush_files()
     seeded = interpreter.seeded_random()
-    is_ours_to_thaw = not gc.get_freeze_count()
+    is_ours_to_thaw = not interpreter.is_frozen()
     interpreter.freeze()
     pid = interpreter.fork()
     if pid == 0:

@@ -111,6 +111,12 @@ def _thawed(name: str) -> Any:
     return getattr(gc, name)
 
 
+def is_frozen() -> bool:
+    """Whether this process's heap, or a part of it, has been frozen here. Python 3.12 counts some
+    objects as frozen that nobody has."""
+    return vars(gc).get("__getattr__") is _thawed
+
+
 def keep_frozen() -> None:
     """Freeze what each full collection leaves, too. A process that keeps more and more (reports of
     all tests) would else look at all of it again and again. That is no garbage; what becomes
