@@ -365,6 +365,8 @@ def pytest_load_initial_conftests(
         and not is_worker
         and ("--forked" in args or _asks_for_workers(given, early_config))
     ):
+        if AsTheyAre not in sys.meta_path:
+            sys.meta_path.insert(0, AsTheyAre)
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.inheritance import remember_inheritance
@@ -457,6 +459,20 @@ def _has_xdist() -> bool:
     from importlib.machinery import PathFinder
 
     return PathFinder.find_spec("xdist") is not None
+
+
+class AsTheyAre:
+    """The first on ``sys.meta_path`` of a run with workers: finds our modules. pytest would rewrite
+    the assertions in them, as in those of any plugin; nobody is to see these, and to load what it
+    has made of a module takes nearly as long again as to import it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
+        if not name.startswith("pytest_braid."):
+            return None
+        from importlib.machinery import PathFinder
+
+        return PathFinder.find_spec(name, path)
 
 
 class StandIns:
