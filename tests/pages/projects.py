@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Project:
         """Run what a shell understands."""
         notes = self.folder / "ran.txt"
         notes.unlink(missing_ok=True)
-        done = subprocess.run(
+        with subprocess.Popen(
             ["/bin/sh", "-c", script],
             cwd=self.folder,
             env=self._environment() | env,
@@ -93,10 +94,14 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=BOUND,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, Ran.read(notes))
+            start_new_session=True,
+        ) as process:
+            try:
+                text, _ = process.communicate(timeout=BOUND)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return Done(process.returncode, text, Ran.read(notes))
 
     def _environment(self) -> dict[str, str]:
         """As if this suite itself did not run, under braid or under make."""

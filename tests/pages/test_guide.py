@@ -1,9 +1,9 @@
 """A guide to parallel testing with pytest-xdist, followed with pytest-braid in its place.
 
-``parallel-testing-guide.md`` is such a guide as people write and hand on, kept as it came: one of the
-texts with which this project was begun. Its commands, options, marks, configurations and examples
-are taken out of that text, so that none can be forgotten; ``slips.toml`` says where nobody could
-follow it. What stands beside each of them here is what the guide promises of it.
+``parallel-testing-guide.md`` is such a guide as people write and hand on, kept as it came: one of
+the texts with which this project was begun. Its commands, options, marks, configurations and
+examples are taken out of that text, so that none can be forgotten; ``slips.toml`` says where nobody
+could follow it. What stands beside each of them here is what the guide promises of it.
 """
 
 from __future__ import annotations
