@@ -20,6 +20,7 @@ from pytest_braid.seam import (
     current_test,
     directories,
     logs,
+    stray_exceptions,
     streams,
     threads,
     warning_filters,
@@ -44,6 +45,7 @@ PLACES: tuple[Place, ...] = (
     current_test,
     directories,
     logs,
+    stray_exceptions,
     warning_filters,
 )
 
