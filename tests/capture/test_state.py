@@ -180,3 +180,33 @@ def test_each_test_has_its_own_stray_exceptions(
             assert "test_it.py::test_finalizes[2]" in failed
         case ["-p", _]:
             assert "thread 1" in texts(record, "Captured stderr call")["test_has_a_thread[1]"]
+
+
+def test_plugins_hear_of_one_thing_at_a_time(overlapped: Overlapped) -> None:
+    conftest = """
+import sys, warnings
+
+sys.setswitchinterval(1e-6)
+inside = 0
+
+def enter():
+    global inside
+    inside += 1
+    for _ in range(2000):
+        assert inside == 1, "two at once"
+    inside -= 1
+
+def pytest_runtest_logstart(): enter()
+def pytest_runtest_logreport(): enter()
+def pytest_runtest_logfinish(): enter()
+def pytest_warning_recorded(): enter()
+"""
+    source = """
+import pytest, warnings
+
+@pytest.mark.parametrize("n", range(6))
+def test_warns(n):
+    for one in range(10):
+        warnings.warn(f"{one}")
+"""
+    assert len(overlapped(source, conftest=conftest)["warnings"]) == 60

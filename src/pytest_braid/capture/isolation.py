@@ -20,6 +20,7 @@ from pytest_braid.seam import (
     current_test,
     directories,
     logs,
+    reporting,
     stray_exceptions,
     streams,
     threads,
@@ -45,6 +46,7 @@ PLACES: tuple[Place, ...] = (
     current_test,
     directories,
     logs,
+    reporting,
     stray_exceptions,
     warning_filters,
 )
