@@ -109,3 +109,104 @@ def test_writes(tmp_path, tmp_path_factory, n):
     kept = [path for path in (tmp_path / "base").glob("test_writes*") if not path.is_symlink()]
     # The directories of the tests that pass, and of those that fail.
     assert len(kept) == (4 if policy == "failed" else 8)
+
+
+STRAY = """
+import sys, threading, pytest
+
+class Broken:
+    def __init__(self, n):
+        self.n = n
+    def __del__(self):
+        raise ValueError(f"finalizer {self.n}")
+    def __repr__(self):
+        return "<Broken>"
+
+def fails(n):
+    raise LookupError(f"thread {n}")
+
+@pytest.fixture
+def breaks(request):
+    yield
+    meet()
+    Broken("in teardown")
+    meet()
+
+@pytest.mark.parametrize("n", range(3))
+def test_finalizes(breaks, n):
+    meet()
+    Broken(n)
+    meet()
+
+@pytest.mark.parametrize("n", range(3))
+def test_has_a_thread(n):
+    meet()
+    thread = threading.Thread(target=fails, args=(n,), name="a thread")
+    thread.start()
+    thread.join()
+    meet()
+
+def test_sets_hooks_of_its_own():
+    found = []
+    before = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = lambda args: found.append(str(args.exc_value))
+    threading.excepthook = lambda args: found.append(str(args.exc_value))
+    meet()
+    Broken("mine")
+    thread = threading.Thread(target=fails, args=("mine",))
+    thread.start()
+    thread.join()
+    meet()
+    sys.unraisablehook, threading.excepthook = before
+    assert found == ["finalizer mine", "thread mine"]
+
+def test_is_not_concerned():
+    meet()
+    meet()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-Werror",), ("-p", "no:threadexception")])
+def test_each_test_has_its_own_stray_exceptions(
+    overlapped: Overlapped, options: tuple[str, ...]
+) -> None:
+    record = overlapped(STRAY, *options)
+    told = [entry for entry in record["warnings"] if entry["test"].endswith("has_a_thread[1]")]
+    failed = {entry["test"] for entry in record["reports"] if entry["outcome"] == "failed"}
+    match options:
+        case ():
+            assert "LookupError: thread 1" in told[0]["text"]
+        case ["-Werror"] if pytest.version_tuple >= (8, 4):
+            assert "test_it.py::test_finalizes[2]" in failed
+        case ["-p", _]:
+            assert "thread 1" in texts(record, "Captured stderr call")["test_has_a_thread[1]"]
+
+
+def test_plugins_hear_of_one_thing_at_a_time(overlapped: Overlapped) -> None:
+    conftest = """
+import sys, warnings
+
+sys.setswitchinterval(1e-6)
+inside = 0
+
+def enter():
+    global inside
+    inside += 1
+    for _ in range(2000):
+        assert inside == 1, "two at once"
+    inside -= 1
+
+def pytest_runtest_logstart(): enter()
+def pytest_runtest_logreport(): enter()
+def pytest_runtest_logfinish(): enter()
+def pytest_warning_recorded(): enter()
+"""
+    source = """
+import pytest, warnings
+
+@pytest.mark.parametrize("n", range(6))
+def test_warns(n):
+    for one in range(10):
+        warnings.warn(f"{one}")
+"""
+    assert len(overlapped(source, conftest=conftest)["warnings"]) == 60

@@ -19,7 +19,10 @@ from pytest_braid.seam import (
     comparisons,
     current_test,
     directories,
+    dump_timer,
     logs,
+    reporting,
+    stray_exceptions,
     streams,
     threads,
     warning_filters,
@@ -43,7 +46,10 @@ PLACES: tuple[Place, ...] = (
     comparisons,
     current_test,
     directories,
+    dump_timer,
     logs,
+    reporting,
+    stray_exceptions,
     warning_filters,
 )
 

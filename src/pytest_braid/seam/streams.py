@@ -12,7 +12,7 @@ import pytest
 from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
 
 _STREAMS = ("stdin", "stdout", "stderr")
-_ATTRIBUTES = dict.fromkeys((*_STREAMS, "unraisablehook"), share)
+_ATTRIBUTES = dict.fromkeys(_STREAMS, share)
 _LAST = dict.fromkeys(("last_type", "last_value", "last_traceback", "last_exc"), share)
 
 
@@ -30,7 +30,7 @@ def _nothing(*_: object) -> None:
     """Write nothing."""
 
 
-_FORWARDERS = {**dict.fromkeys(_STREAMS, _Stream), "unraisablehook": Forwarder}
+_FORWARDERS = dict.fromkeys(_STREAMS, _Stream)
 
 
 def probe(_: pytest.Config) -> str | None:
@@ -40,6 +40,6 @@ def probe(_: pytest.Config) -> str | None:
 
 @contextmanager
 def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
-    """Let each running test have its own streams, last exception and hook for unraisable ones."""
+    """Let each running test have its own streams and its own last exception."""
     with routed(sys, values, _ATTRIBUTES | _LAST, _FORWARDERS):
         yield
