@@ -524,7 +524,7 @@ def _spawn(config: pytest.Config, settings: Any, held: list[str]) -> None:
     from pytest_braid.control.live import Live
     from pytest_braid.control.spawner import make_spawner
 
-    spawner = make_spawner(config, Live(config), redirect=not settings.live)
+    spawner = make_spawner(config, Live(config), held, redirect=not settings.live)
     _control(config, settings, spawner, held)
 
 

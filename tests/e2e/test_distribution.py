@@ -419,7 +419,7 @@ def test_in_each_ctrl_c_names_what_ran_in_each_worker(stage: Stage) -> None:
     running.send(signal.SIGINT)
     run = running.end()
     assert run.exit == pytest.ExitCode.INTERRUPTED
-    cut = run.section("braid: interrupted while running").splitlines()
+    cut = run.section("Interrupted while running").splitlines()
     assert sorted(line.partition(" (after ")[0] for line in cut) == [
         "gw0: test_a.py::test_2",
         "gw1: test_a.py::test_2",

@@ -517,7 +517,7 @@ def test_ctrl_c_while_a_worker_retires(stage: Stage) -> None:
     assert (ended.exit, ended.counts) == (pytest.ExitCode.INTERRUPTED, {"passed": 1})
     assert ended.ran == {"a": 1}
     assert noted(ended, ["up", "down"]) == {"up": 1, "down": 1}
-    assert not ended.section("braid: interrupted while running")
+    assert not ended.section("Interrupted while running")
 
 
 def test_ctrl_c_at_any_moment_tears_down_and_runs_nothing_twice(stage: Stage) -> None:

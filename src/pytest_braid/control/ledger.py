@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pytest_braid.control.fleet import Duty, Worker
 from pytest_braid.control.replay import Replay
@@ -82,9 +82,9 @@ class Ledger:
             return False
         if worker.last_test != running:
             self._replay.begun(running)
-        is_decided = worker.last_test == running and worker.is_decided
+            worker.outcome = None
         runs_again = self._replay.crashed(
-            worker.node, running, why, worker.last_words(), "teardown" if is_decided else "call"
+            worker.node, running, why, worker.last_words(), _when(worker)
         )
         self._replay.done(running)
         if not runs_again:
@@ -98,7 +98,7 @@ class Ledger:
             running,
             text,
             worker.last_words(),
-            when="teardown" if worker.is_decided else "call",
+            when=_when(worker),
             duration=time.monotonic() - worker.since,
         )
         self._replay.done(running)
@@ -114,3 +114,9 @@ class Ledger:
             self.deaths.append("\n".join(filter(None, [text, *words, printed.rstrip()])))
         else:
             self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())
+
+
+def _when(worker: Worker) -> Literal["call", "teardown"]:
+    """Where to say that its test ended its process. The test has failed of it, whether it had
+    passed before or had not come to that; of one that had failed it is an error of the teardown."""
+    return "teardown" if worker.outcome == "failed" else "call"

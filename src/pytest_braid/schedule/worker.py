@@ -110,7 +110,6 @@ class Worker:
     barren: int = 0
     given: int = 0
     alone: bool = False
-    ready: bool = False
     queue: deque[int] = field(default_factory=deque)
     gone: int = 0
     running: int | None = None
@@ -165,13 +164,14 @@ class Worker:
         """How many tests at the front of its queue others cannot hope to get by revoking it.
 
         A test that it takes at once is one of them: two workers that wait could else pass it to
-        and fro for ever. A worker that is not up yet, or still tears everything down after an
-        ``End``, takes nothing for a while. A test that runs alone was given to a fresh worker,
-        of which there is none that waits.
+        and fro for ever. So is the first of a worker that is not up yet, without which the run
+        would not end sooner. One that still tears everything down after an ``End`` takes nothing
+        for a while. A test that runs alone was given to a fresh worker, of which there is none
+        that waits.
         """
         if self.alone:
             return len(self.queue)
-        takes_next = self.question is Question.OPEN or (self.ready and self.running is None)
+        takes_next = self.question is Question.OPEN or self.running is None
         return self.gone or int(takes_next)
 
     def start(self, test: int, at: float) -> None:
