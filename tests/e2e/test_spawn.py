@@ -481,7 +481,7 @@ OBJECT = """
         def pytest_runtest_logreport(self, report): self.seen.append(report.when)
         def pytest_sessionfinish(self): print("seen", len(self.seen))
         MORE
-    sys.exit(pytest.main(["-p", "braid", "-n2", *sys.argv[1:]], plugins=["fnmatch", Plugin()]))
+    sys.exit(pytest.main(["-p", "braid", "-n2", *sys.argv[1:]], plugins=["named", Plugin()]))
 """
 HOOK = "def pytest_runtest_call(self): pass"
 FIXTURE = "own = pytest.fixture(lambda self: 1)"
@@ -490,7 +490,8 @@ HOLDS = "import threading\nthreading.Thread(target=threading.Event().wait, daemo
 
 def with_object(stage: Stage, way: str, more: str, *, holds: bool) -> Ended:
     tests = "def test_a(): pass\ndef test_b(): pass"
-    stage.write(run=OBJECT.replace("MORE", more), test_a=HOLDS * holds + tests)
+    named = "def pytest_collection(): note('named')"
+    stage.write(run=OBJECT.replace("MORE", more), test_a=HOLDS * holds + tests, named=named)
     run = stage.prepare(braid=False)
     run.replace_command(sys.executable, "run.py", way)
     return run.start().end()
@@ -507,7 +508,7 @@ def test_a_plugin_that_is_an_object_is_not_dropped(
     assert f"and tests need its {name}. Give the name of a module that is" in ended.errors
     is_asked = way == SPAWN
     assert ("let workers be forked (--start-method fork)" in ended.errors) == is_asked
-    assert ("keeps workers from being forked:\n  - a thread" in ended.errors) != is_asked
+    assert ("keeps workers from being forked:\n  - " in ended.errors) != is_asked
 
 
 @pytest.mark.parametrize("holds", [True, False])
@@ -518,6 +519,7 @@ def test_an_object_that_only_hears_of_the_run_hears_of_it(
     ended = with_object(stage, way, "", holds=holds)
     assert (ended.exit, ended.counts) == (0, {"passed": 2})
     assert "seen 6" in ended.text
+    assert len(ended.notes) > 1  # what was given by its name is in workers, too
 
 
 def test_an_object_is_in_workers_that_are_forked(stage: Stage) -> None:

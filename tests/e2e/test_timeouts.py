@@ -173,7 +173,7 @@ def test_hangs(ends): note("ran it")
 """)
     )
     run = stage.run(workers=1)
-    hung(run)
+    hung(run, passed=13)
     assert run.ran == OTHERS + Counter({"it": 1})
     assert "goes on" in run.notes
 
@@ -316,17 +316,19 @@ def test_so_has_that_of_a_worker_that_came_too_late(stage: Stage) -> None:
             os.register_at_fork(before=before, after_in_child=after)
         def pytest_sessionfinish(session):
             if os.environ.get("PYTEST_XDIST_WORKER") == "gw1": time.sleep(100)
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" not in os.environ: note("finished", nodeid)
         """,
         test_a="""
-        def test_1(): note("ran 1")
+        def test_1(): assert not "enough"
         def test_2(): note("ran 2")
         """,
     )
-    running = stage.start("--test-timeout=2", gates=("birth",))
-    running.expect("holding birth", "ran 1", "ran 2")
+    running = stage.start("-x", "--test-timeout=2", gates=("birth",))
+    running.expect("holding birth", "finished test_a.py::test_1")
     running.release("birth")
     run = running.end()
-    assert (run.exit, run.counts) == (1, {"passed": 2})
+    assert (run.exit, run.counts, run.ran) == (1, {"failed": 1}, Counter())
     assert run.section("braid: workers that died without a test").startswith(
         "worker 'gw1' ran out of time while it ended its session (fixtures of session scope, "
         "pytest_sessionfinish): at conftest.py:"
