@@ -301,6 +301,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
             name for option in parser.getgroup("xdist").options for name in option.names()
         )
     pluginmanager.set_blocked("xdist")
+    pluginmanager.unblock("xdist")
+    pluginmanager.register(AsXdist(), "xdist")  # a -p xdist behind us finds the name taken
     pluginmanager.set_blocked("xdist.looponfail")
     if StandIns not in sys.meta_path:
         sys.meta_path.append(StandIns)
@@ -349,6 +351,7 @@ def pytest_load_initial_conftests(
     And remember the process as it is before any project code could change it, and watch who asks
     for the name of a worker.
     """
+    early_config.pluginmanager.set_blocked("xdist")  # until it is known who distributes
     given = early_config.known_args_namespace
     _refuse(given)
     if _RERUNFAILURES in sys.modules:
@@ -506,7 +509,8 @@ _RERUNFAILURES = "pytest_rerunfailures"
 
 class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
-    ask (``hasplugin("xdist")``) before they register what they do for workers."""
+    ask (``hasplugin("xdist")``) before they register what they do for workers. And while plugins
+    are loaded, so that no other gets this name."""
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
@@ -573,7 +577,7 @@ def _spawn(config: pytest.Config, settings: Any, held: list[str]) -> None:
     from pytest_braid.control.live import Live
     from pytest_braid.control.spawner import make_spawner
 
-    spawner = make_spawner(config, Live(config), redirect=not settings.live)
+    spawner = make_spawner(config, Live(config), held, redirect=not settings.live)
     _control(config, settings, spawner, held)
 
 

@@ -37,7 +37,8 @@ _DUMP = 1 << 20
 """Bytes of faulthandler's dumps that are read; one is of a hundred threads at most."""
 
 _PRINTED = 20000
-"""Characters of the zygote's output that an error shows: the last ones."""
+"""Characters that an error shows of the zygote's output, or of what was meant for a terminal: the
+last ones."""
 
 
 class Zygote:
@@ -165,8 +166,8 @@ class Underway:
     test: int
     since: float
     """When it began, in seconds of the monotonic clock."""
-    is_decided: bool = False
-    """Whether it has its outcome, and only its teardown is to come."""
+    outcome: str | None = None
+    """If it has one, and only its teardown is to come."""
 
 
 class Overrun(NamedTuple):
@@ -204,7 +205,7 @@ class Worker:
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
-        self._out, self._err, self._fault, self._shared = nameless_files(4)
+        self._out, self._err, self._fault, self._screen, self._shared = nameless_files(5)
         self._claim = Claim(self._shared.fileno())
         self.mark = new_mark() if is_live else b""
         """What it puts into its live output (``worker.live``)."""
@@ -228,7 +229,7 @@ class Worker:
         return f"gw{self.slot}"
 
     def start(self, zygote: Zygote, packed: bytes, tally: int) -> None:
-        files = (self._theirs, self._out, self._err, self._fault, self._shared)
+        files = (self._theirs, self._out, self._err, self._fault, self._screen, self._shared)
         kept = (self.queue.reading_end, *(file.fileno() for file in files), tally)
         order = m.Fork(self.number, self.slot, packed, self.mark)
         zygote.send(order, WorkerKit(*kept, *self._printing).descriptors())
@@ -303,20 +304,24 @@ class Worker:
         return self._claim.place.get()
 
     def _printed(self) -> list[tuple[str, str]]:
-        sections = [
-            ("Captured stdout", _tail(self._out, _TAIL)),
-            ("Captured stderr", _tail(self._err, _TAIL)),
-        ]
-        return [(title, text) for title, text in sections if text]
+        return _with_text(
+            [
+                ("Captured stdout", _tail(self._out, _TAIL)),
+                ("Captured stderr", _tail(self._err, _TAIL)),
+            ]
+        )
 
     def last_words(self) -> list[tuple[str, str]]:
         """Report sections: what its running phase had printed, and faulthandler's dump."""
         if self.overrun is not None:
-            printed, dump = self.overrun.printed, ("Stacks of all threads", self.stacks())
-        else:
-            printed = self._printed()
-            dump = ("Fatal error (faulthandler)", own_frames(self._dump(0)))
-        return [*printed, dump] if dump[1] else printed
+            return _with_text([*self.overrun.printed, ("Stacks of all threads", self.stacks())])
+        return _with_text(
+            [
+                *self._printed(),
+                ("Written to the terminal", _tail(self._screen, _PRINTED)),
+                ("Fatal error (faulthandler)", own_frames(self._dump(0))),
+            ]
+        )
 
     def condemn(self, limit: Limit, test: int | None) -> None:
         """Its time is up: from here on it is about to die, and begins no other test."""
@@ -339,8 +344,12 @@ class Worker:
         self.channel.close()
         self.queue.close()
         self._claim.close()
-        for file in (self._out, self._err, self._fault, self._shared):
+        for file in (self._out, self._err, self._fault, self._screen, self._shared):
             file.close()
+
+
+def _with_text(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(title, text) for title, text in sections if text]
 
 
 def _tail(file: IO[bytes], length: int) -> str:

@@ -96,7 +96,7 @@ class Ledger:
         if running not in worker.underway:
             self._replay.begun(running)
         runs_again = self._replay.crashed(
-            worker.node, running, why, worker.last_words(), _phase(worker, running)
+            worker.node, running, why, worker.last_words(), _when(worker, running)
         )
         self._replay.done(running)
         if not runs_again:
@@ -110,7 +110,7 @@ class Ledger:
             running,
             text,
             worker.last_words(),
-            when=_phase(worker, running),
+            when=_when(worker, running),
             duration=time.monotonic() - worker.underway[running].since,
         )
         self._replay.done(running)
@@ -134,6 +134,8 @@ class Ledger:
             self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())
 
 
-def _phase(worker: Worker, test: int) -> Literal["call", "teardown"]:
+def _when(worker: Worker, test: int) -> Literal["call", "teardown"]:
+    """Where to say that a test ended its process. It has failed of it, whether it had passed before
+    or had not come to that; of one that had failed it is an error of the teardown."""
     underway = worker.underway.get(test)
-    return "teardown" if underway is not None and underway.is_decided else "call"
+    return "teardown" if underway is not None and underway.outcome == "failed" else "call"

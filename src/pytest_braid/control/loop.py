@@ -19,10 +19,12 @@ from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
+from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.schedule.scheduler import Scheduler
+from pytest_braid.seam import output
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import END, FINISH, RETIRE
 from pytest_braid.wire.values import unpack
@@ -45,6 +47,7 @@ class Loop:
     ``tests`` is the collection, of which the scheduler plans so many ``copies``; ``uncollected``
     are the node ids of what could not be collected. ``make_node``
     makes the node of a slot, which is what plugins see of its workers, and lets them configure it.
+    ``started`` is told how many workers there are at first.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         log: EventLog | None,
+        started: Callable[[int], None],
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -70,6 +74,7 @@ class Loop:
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._log = log
+        self._started = started
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -80,7 +85,8 @@ class Loop:
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
         self.usage_errors: tuple[str, ...] = ()
-        self.gave_up: int | None = None
+        self.gave_up: str | None = None
+        """In words: that more workers have crashed than may be replaced."""
         self.zygote_died = False
         self.different: dict[str, list[str]] = {}
         """What workers have collected whose collections are not the run's."""
@@ -96,16 +102,20 @@ class Loop:
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
-            self._carry_out(self._scheduler.start(time.monotonic()))
-            for worker in list(self._workers.values()):  # spawned ones may have spoken before
-                self._take_messages(worker)
-            self._take_zygote_messages()
             try:
+                self._start_all()
                 while not self.is_over:
                     self._turn()
             except BaseException:
                 self._let_workers_end()
                 raise
+
+    def _start_all(self) -> None:
+        self._carry_out(self._scheduler.start(time.monotonic()))
+        self._started(len(self._workers))
+        for worker in list(self._workers.values()):  # spawned ones may have spoken before
+            self._take_messages(worker)
+        self._take_zygote_messages()
 
     def _let_workers_end(self) -> None:
         """A hook has raised, or Ctrl-C came twice: then at once, otherwise with teardown. What
@@ -201,9 +211,10 @@ class Loop:
         suspects, is_crash = self.ledger.running(worker), worker.overrun is None
         running = suspects.pop() if len(suspects) == 1 else None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
+        error = crash_text(why) if is_crash else why
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
-            self._slots.down(worker.slot, why)
+            self._slots.down(worker.slot, error)
         if self.interrupts.said is not None and status == -signal.SIGINT:
             self.ledger.cut_short(worker)  # ours: a test let it kill
         elif running is not None and not is_crash:
@@ -218,7 +229,7 @@ class Loop:
                 running = None
         self._stop_if_told()
         if leaves:
-            self._gone(worker, why)
+            self._gone(worker, error)
         elif worker.duty is Duty.TESTS:
             died = e.WorkerDied(
                 worker=worker.number,
@@ -227,7 +238,22 @@ class Loop:
                 suspects=tuple(suspects),
                 at=time.monotonic(),
             )
-            self._tell(died)
+            self._tell_death(worker, died, error)
+
+    def _tell_death(self, worker: Worker, died: e.WorkerDied, error: str) -> None:
+        """And say what becomes of it, unless it was to be replaced anyway (``--forked``)."""
+        crashes, numbers = self._scheduler.crashes, {*self._workers}
+        self._tell(died)
+        if self._scheduler.crashes == crashes or self._is_mute or self.interrupts.said is not None:
+            return
+        if self._scheduler.exceeded is not None:
+            self.gave_up = gave_up_text(self._scheduler.exceeded, worker.name)
+        lines = [f"[{worker.name}] node down: {error}"]
+        if self.gave_up is not None:
+            lines.append(self.gave_up)
+        elif not self._stopping:
+            lines.append(replacing_text(worker.name, is_needed=not self._workers.keys() <= numbers))
+        output.say(self._session.config, "\n".join(lines))
 
     def _gone(self, worker: Worker, error: str | None) -> None:
         """A worker has made room, by its death even, and may have a successor by now."""
@@ -247,8 +273,14 @@ class Loop:
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
-            if worker.overrun is None and (not self._is_mute or isinstance(said, m.Goodbye)):
+            if worker.overrun is not None:
+                continue
+            if not self._is_mute or isinstance(said, m.Goodbye):
                 self._on_message(worker, said)
+            elif isinstance(said, m.Begun):
+                worker.begins(said)
+            elif isinstance(said, m.Done):
+                self.ledger.count(said.test)
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
@@ -316,11 +348,7 @@ class Loop:
                 self._stop_if_told()
                 self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
             case m.Interrupted():
-                if self.interrupts.said is None:
-                    self.interrupts.said = said
-                    self._forward_interrupt(worker.number)
-                elif self.ledger.cut_short(worker) and self.interrupts.said == CTRL_C:
-                    self.interrupts.said = said  # where Ctrl-C has met a test, for the terminal
+                self._interrupted(worker, said)
             case m.UsageFailed():
                 self.usage_errors = said.texts
                 self.ledger.is_excused = True
@@ -330,6 +358,15 @@ class Loop:
                 self._said_goodbye(worker, said)
             case _:
                 self._on_collection(worker, said)
+
+    def _interrupted(self, worker: Worker, said: m.Interrupted) -> None:
+        if self.interrupts.said is None:
+            self.interrupts.said = said
+            if said.kind == "keyboard":
+                self.ledger.cut_short(worker)
+            self._forward_interrupt(worker.number)
+        elif self.ledger.cut_short(worker) and self.interrupts.said == CTRL_C:
+            self.interrupts.said = said  # where Ctrl-C has met a test, for the terminal
 
     def _on_collection(
         self,
@@ -385,7 +422,7 @@ class Loop:
         underway = worker.underway.get(test)
         is_decision = report.when == "call" or report.outcome != "passed"
         if underway is not None and is_decision and not is_of_subtest:
-            underway.is_decided = report.outcome in _OUTCOMES
+            underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
         if self._log is not None:
             self._log.event(
                 e.Reported(
@@ -481,7 +518,7 @@ class Loop:
             case c.Finish():
                 self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
-                self.gave_up = command.restarts
+                self.gave_up = gave_up_text(command.restarts, "")
             case c.Retire():
                 self._dismiss(command.worker, Duty.RETIRING, RETIRE)
             case _:
@@ -530,7 +567,9 @@ class Loop:
         return not self._workers or self.zygote_died
 
     def abort(self) -> None:
-        """Kill what is left; the run is being abandoned."""
-        for worker in self._workers.values():
+        """Kill what is left; the run is being abandoned. What workers have said until now tells
+        which tests they run."""
+        for worker in list(self._workers.values()):
+            self._hear_out(worker)
             self.ledger.cut_short(worker)
             self._zygote.send(m.Signal(worker.number, signal.SIGKILL, group=True))

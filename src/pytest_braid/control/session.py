@@ -21,6 +21,7 @@ from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnabl
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
+    gave_up_at_last,
     gave_up_text,
     refusal,
     spawned_instead,
@@ -88,6 +89,8 @@ class Controller:
         self._hook: Any = config.hook
         self._settings = settings
         self._mode = Mode(settings.mode)
+        self._mode_name = ""
+        """What ``-v`` calls it."""
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
@@ -168,7 +171,11 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
-        self._intake.take(session, self._zygote, self._replay())
+        try:
+            self._intake.take(session, self._zygote, self._replay())
+        finally:
+            if self._intake.is_cut and self._settings.max_restarts == 0:
+                session.shouldfail = gave_up_at_last(gave_up_text(0, self._node(0).gateway.id))
         return True
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
@@ -177,7 +184,12 @@ class Controller:
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
         self._scheduler = self._make_scheduler(said.tests, how)
-        say_collected(session, said, self._scheduler.slots, how.name)
+        self._mode_name = how.name
+        say_collected(session, said)
+
+    def _show_started(self, workers: int) -> None:
+        wanted, tests = self._settings.workers, len(self._intake.tests)
+        output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
     def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
         from pytest_braid.control.units import specs_of
@@ -237,13 +249,15 @@ class Controller:
 
     def _spawn_instead(self, reasons: Sequence[str]) -> None:
         """End the zygote, and with it all that it holds, before others begin what it has begun."""
-        require_spawnable(self._config)
+        require_spawnable(self._config, reasons)
         output.say(self._config, spawned_instead(reasons))
         self._end_zygote()
         status, printed = self._ending.reap()
         if status:
             self._failures.raise_internal(failed_at_its_end(status, printed))
-        spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
+        spawner = make_spawner(
+            self._config, self._zygote.live, reasons, redirect=not self._settings.live
+        )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
         self._ending = Ending(spawner, self._hear_last)
@@ -274,6 +288,7 @@ class Controller:
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
+            started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -301,8 +316,8 @@ class Controller:
         self._raise_stop(session, loop)
 
     def _raise_stop(self, session: pytest.Session, loop: Loop) -> None:
-        if loop.gave_up is not None:
-            session.shouldfail = gave_up_text(loop.gave_up)
+        if loop.gave_up is not None and self._unfinished:
+            session.shouldfail = gave_up_at_last(loop.gave_up)
         elif self._unfinished or loop.ledger.twice:
             session.shouldfail = "braid: not every test has exactly one outcome, see above"
         elif loop.ledger.deaths:
@@ -382,6 +397,8 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
+        if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
+            terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 
 
 def import_what_follows() -> None:

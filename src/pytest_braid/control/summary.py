@@ -29,7 +29,7 @@ class Summary:
 
     def write(self, reporter: pytest.TerminalReporter, unfinished: Sequence[int]) -> None:
         for title, lines in (
-            ("braid: interrupted while running", self.cut()),
+            ("Interrupted while running", self.cut()),
             ("braid: workers that died without a test", self._ledger.deaths),
             ("braid: workers that died of tests that ran at once", self.together()),
             ("braid: tests without exactly one outcome", self.unaccounted(unfinished)),

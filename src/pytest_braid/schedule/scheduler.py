@@ -48,20 +48,23 @@ class Scheduler:
     """Decides what runs where. Carry out its commands in order, tell it all that happens.
 
     A test is in one of five places: in the pool, in a worker's queue, running, over, or (after a
-    stop) dropped. Two tests and two workers, of which the second is slow to come up:
+    stop) dropped. Three tests and two workers, of which the second is slow to come up:
 
         start()           StartWorker(0) StartWorker(1)
-                          Assign(0, [0]) Assign(1, [1])    before they are up: no time is lost
+                          Assign(0, [0]) Assign(1, [1, 2]) before they are up: no time is lost
         WorkerReady(0)    -
         Started(0, 0)     -                                its slice of the pool is empty
-        Asked(0)          Revoke(1)                        gw1 is not up yet: take its test
-        Revoked(1, [1])   Assign(0, [1])                   gw0 knows its next in the teardown
+        Asked(0)          Revoke(1)                        gw1 is not up yet: take what it has
+        Revoked(1, [1, 2])
+                          Assign(0, [2]) Assign(1, [1])    but the first, which it will begin with
         WorkerReady(1)    -
-        Asked(1)          End(1)                           nothing in the pool or in a queue
         Finished(0, 0)    -
-        Started(0, 1)     -
-        Asked(0)          End(0)                           test 1 may tear everything down
-        Finished(0, 1)    Finish(0) Finish(1)              done
+        Started(0, 2)     -
+        Started(1, 1)     -
+        Asked(0)          End(0)                           test 2 may tear everything down
+        Asked(1)          End(1)                           nothing in the pool or in a queue
+        Finished(0, 2)    -
+        Finished(1, 1)    Finish(0) Finish(1)              done
 
     Two tests, one slot, and workers that run one test each:
 
@@ -113,6 +116,7 @@ class Scheduler:
         self._next_number = 0
         self._next_slot = 0
         self._restarts = 0
+        self._crashes = 0
         self._pace = Pace()
         self._revoking: set[int] = set()
         self._stopping = False
@@ -132,6 +136,17 @@ class Scheduler:
     def slots(self) -> int:
         """How many workers it starts with, and how many there are at a time at most."""
         return self._slots
+
+    @property
+    def crashes(self) -> int:
+        """How many workers have crashed that could have run more tests."""
+        return self._crashes
+
+    @property
+    def exceeded(self) -> int | None:
+        """How many crashed workers may be replaced at most, if more have crashed."""
+        most = self._max_restarts
+        return most if most is not None and self._crashes > most else None
 
     @property
     def unfinished(self) -> list[int]:
@@ -173,7 +188,6 @@ class Scheduler:
             case Revoked():
                 return self._revoked(worker, event)
             case WorkerReady():
-                worker.ready = True
                 return []
             case WorkerDied() | WorkerStopped() | WorkerGone():
                 return self._on_end(worker, event)
@@ -234,11 +248,13 @@ class Scheduler:
         One that had nothing more to give than its crash was to be replaced all the same, and
         does not count: so ``--forked`` runs to its end however many tests crash.
         """
+        counts = is_crash and dead.left > 0
+        self._crashes += counts
         hands = self._free_hands() + sum(map(self._is_hand, self._workers.values()))
         if self._open() + len(self._alone) <= hands and not self._pool.holds(dead.number):
             return self._settle()
-        if is_crash and dead.left > 0:
-            if self._restarts_exhausted(barren):
+        if counts:
+            if self.exceeded is not None or self._is_barren(barren):
                 return [GiveUp(self._restarts), *self._stop()]
             self._restarts += 1
         return self._start_successor(self._new_worker(barren=barren), dead)
@@ -283,10 +299,8 @@ class Scheduler:
         """Whether the worker, or its successor in the slot, can take what is open."""
         return worker.waits and not self._pool.holds(worker.number)
 
-    def _restarts_exhausted(self, barren: int) -> bool:
-        if self._max_restarts is None:
-            return barren >= BARREN_DEATHS
-        return self._restarts >= self._max_restarts
+    def _is_barren(self, barren: int) -> bool:
+        return self._max_restarts is None and barren >= BARREN_DEATHS
 
     def _stop(self) -> list[SchedulerCommand]:
         if self._stopping:

@@ -121,7 +121,6 @@ class Worker:
     strands: int = 1
     given: int = 0
     alone: bool = False
-    ready: bool = False
     queue: deque[int] = field(default_factory=deque)
     gone: int = 0
     running: dict[int, float] = field(default_factory=dict)
@@ -175,16 +174,17 @@ class Worker:
         """How many tests at the front of its queue others cannot hope to get by revoking it.
 
         A test that it takes at once is one of them: two workers that wait could else pass it to
-        and fro for ever. A worker that is not up yet, or still tears everything down after an
-        ``End``, takes nothing for a while. A test that runs alone was given to a fresh worker,
-        of which there is none that waits.
+        and fro for ever. So is the first of a worker that is not up yet, without which the run
+        would not end sooner. One that still tears everything down after an ``End`` takes nothing
+        for a while. A test that runs alone was given to a fresh worker, of which there is none
+        that waits.
         """
         if self.alone:
             return len(self.queue)
-        takes_next = self.question is Question.OPEN or (self.ready and not self.running)
+        takes_next = self.question is Question.OPEN or not self.running
         if self.strands == 1:
             return self.gone or int(takes_next)
-        return max(self.gone, self.grasp if self.ready or takes_next else 0)
+        return max(self.gone, self.grasp)
 
     @property
     def grasp(self) -> int:

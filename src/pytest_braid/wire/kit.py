@@ -7,6 +7,7 @@ speech stream socket                  what it says
 out    file                           what the running test printed, captured
 err    file                           likewise
 fault  file                           faulthandler's dump
+screen file                           what plugins have written to its terminal, which nobody sees
 claim  small file, mapped             the tests it runs, readable after SIGKILL, and whether it may
                                       begin another
 tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
@@ -36,6 +37,7 @@ class WorkerKit(NamedTuple):
     out: int
     err: int
     fault: int
+    screen: int
     claim: int
     tally: int
     stdout: int | None = None

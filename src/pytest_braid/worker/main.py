@@ -120,7 +120,7 @@ class MainStrand:
 
     def take_in_teardown(self) -> int:
         before = self._reporter.clock()
-        record = self._queue.take(self._ask_in_teardown)
+        record = self._take()
         self._reporter.waited += self._reporter.clock() - before
         return record
 
@@ -133,11 +133,6 @@ class MainStrand:
 
     def _ask(self) -> None:
         self._reporter.speech.say(m.Asking(self._reporter.clock()))
-
-    def _ask_in_teardown(self) -> None:
-        """What the test has said is held until it is over: if it ends this process now, then that
-        is its outcome, whether the queue was empty or not."""
-        self._reporter.speech.say_first(m.Asking(self._reporter.clock()))
 
     def _begin(self, test: int) -> Successor:
         self._reporter.begin(test)

@@ -42,7 +42,7 @@ class Speech:
 
     What a test said is sent no later than the next test begins or the worker waits: a worker that
     is killed can lose only what its running test said, and that test is then reported as crashed.
-    A failure is sent at once, so that it is not lost if the teardown ends the process.
+    Its outcome is sent at once, so that it is not lost if the teardown ends the process.
     """
 
     def __init__(self, channel: Channel[Any]) -> None:
@@ -78,20 +78,13 @@ class Speech:
         self.flush()
 
     def flush(self) -> None:
-        """Send what is held."""
-        self._send(self._held)
-
-    def say_first(self, message: msgspec.Struct) -> None:
-        """Send a message before those that are held, which stay held."""
-        self._send([self._frame(message)])
-
-    def _send(self, frames: list[bytes]) -> None:
-        """Signals wait meanwhile: half a message would break the stream, and one sent twice too."""
+        """Send what is held. Signals wait meanwhile: half a message would break the stream, and one
+        sent twice too."""
         self.end_copies()
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
-            self._channel.socket.sendall(b"".join(frames))
-            frames.clear()
+            self._channel.socket.sendall(b"".join(self._held))
+            self._held.clear()
         finally:
             self._mask(signal.SIG_SETMASK, before)
 
@@ -260,7 +253,7 @@ class Reporter(Spokesman):
         if self._notes is not None:
             self.tell_notes(is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
-        if report.outcome not in ("passed", "skipped"):  # "rerun" of plugins is a failure, too
+        if report.when == "call" or report.outcome != "passed":
             self.speech.flush()
 
     def tell_notes(self, *, is_last: bool) -> None:

@@ -271,7 +271,7 @@ class ThreadStrands(MainStrand):
         the last indeed."""
         if threading.current_thread() is threading.main_thread():
             while not self._knows():
-                self._take_in(self._queue.take(self._ask_in_teardown))
+                self._take_in(self._queue.take(self._ask))
             return
         with self._news:
             self._wanting += 1

@@ -51,13 +51,20 @@ def become_worker(
     workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
     output.give_fault_file(config, kit.fault)
+    forget_unseen = output.keep_unseen(config, kit.screen)
+    marks = Marks(kit.live(), mark)
+
+    def end_phase() -> None:
+        marks.put()
+        forget_unseen()
+
     limit = Limit(session, Tally(kit.tally), _slot(workerinput))
     reporter = Reporter(
         speech,
         config,
         {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
         output.capture_mender(config, kit.out, kit.err),
-        Marks(kit.live(), mark).put,
+        end_phase,
         doubt=limit.doubt,
     )
     config.pluginmanager.unregister(name="braid-collecting")
