@@ -278,7 +278,7 @@ class Loop:
             if not self._is_mute or isinstance(said, m.Goodbye):
                 self._on_message(worker, said)
             elif isinstance(said, m.Begun):
-                worker.begins(said)
+                worker.begin(said.test, said.at)
             elif isinstance(said, m.Done):
                 self.ledger.count(said.test)
 
