@@ -14,17 +14,27 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.compat.threaded import THREADS, is_concurrent
 from pytest_braid.control.log import EventLog
 from pytest_braid.model import events as e
+from pytest_braid.options import is_watched, threads_of
+from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.threads import ThreadStrands
 
 
 class Local:
-    """Runs the session's tests in up to ``threads`` threads."""
+    """Runs the session's tests in up to ``threads`` threads. Those for which ``aside`` has a reason
+    run by themselves, in the main thread."""
 
-    def __init__(self, threads: int, log: Path | None) -> None:
+    def __init__(
+        self,
+        threads: int,
+        log: Path | None = None,
+        aside: Callable[[pytest.Item], str | None] = lambda _item: None,
+    ) -> None:
         self._threads = threads
+        self._aside = aside
         self._log = None if log is None else EventLog(log)
 
     def pytest_report_header(self) -> str:
@@ -40,7 +50,8 @@ class Local:
 
     def _run(self, session: pytest.Session) -> None:
         self._record_start(session)
-        strands = make_strands(session, self._threads, self._record)
+        asides = [*map(self._aside, session.items)]
+        strands = make_strands(session, self._threads, asides, self._record)
         for item, nextitem in strands.tests():
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if session.shouldfail:
@@ -65,7 +76,10 @@ class Local:
 
 
 def make_strands(
-    session: pytest.Session, threads: int, record: Callable[[e.RunEvent], None]
+    session: pytest.Session,
+    threads: int,
+    asides: list[str | None],
+    record: Callable[[e.RunEvent], None],
 ) -> ThreadStrands:
     """Strands for all items of a session that has no worker."""
     queue: Any = Items(len(session.items))
@@ -79,7 +93,7 @@ def make_strands(
         teller,
         limit,
         strands=threads,
-        asides=[None] * len(session.items),
+        asides=asides,
     )
 
 
@@ -150,3 +164,16 @@ class Teller:
 
     def done(self) -> None:
         self._record(e.Finished(worker=0, test=self._test, at=self.clock()))
+
+
+def run_concurrent(session: pytest.Session) -> bool | None:
+    """What ``generate_tests`` of pytest-threaded asks for: its tests run at once, without any
+    option. All other tests run one after another, as ever."""
+    if is_watched(session.config.option) or not any(map(is_concurrent, session.items)):
+        return None
+    threads = threads_of(session.config) or THREADS
+    output.say(
+        session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
+    )
+    local = Local(threads, aside=lambda item: None if is_concurrent(item) else "not concurrent")
+    return local.pytest_runtestloop(session)

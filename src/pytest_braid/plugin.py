@@ -436,8 +436,22 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
     )
+    config.addinivalue_line(
+        "markers",
+        "concurrent: this test runs at once with others that are marked so (pytest-threaded).",
+    )
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Of a process without workers: a seed's own marks start its strands."""
+    if "pytest_braid.compat.threaded" not in sys.modules or hasattr(session.config, "workerinput"):
+        return None
+    from pytest_braid.local import run_concurrent
+
+    return run_concurrent(session)
 
 
 @pytest.hookimpl
@@ -478,13 +492,17 @@ class AsTheyAre:
         return PathFinder.find_spec(name, path)
 
 
+_STAND_INS = {"xdist", "pytest_threaded"}
+"""Packages that have a stand-in where they are not installed."""
+
+
 class StandIns:
     """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
     that they ask for, where it is not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
-        if name != "xdist":
+        if name not in _STAND_INS:
             return None
         from pytest_braid.compat.finder import spec_of
 

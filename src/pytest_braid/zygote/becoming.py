@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,16 @@ def become_worker(
 
 
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
+    """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
+    able to stand beside others."""
     threads: int = session.config.workerinput["threads"]  # type: ignore[attr-defined]
-    if not threads:
+    if not threads and "pytest_braid.compat.threaded" not in sys.modules:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands
 
-    return ThreadStrands(session, *given, strands=threads, asides=[None] * len(session.items))
+    return ThreadStrands(
+        session, *given, strands=max(1, threads), asides=[None] * len(session.items)
+    )
 
 
 def give_basetemp(
