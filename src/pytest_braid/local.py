@@ -20,6 +20,7 @@ from pytest_braid.model import events as e
 from pytest_braid.options import is_watched, threads_of
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
+from pytest_braid.worker.aside import reason
 from pytest_braid.worker.threads import ThreadStrands
 
 
@@ -31,7 +32,7 @@ class Local:
         self,
         threads: int,
         log: Path | None = None,
-        aside: Callable[[pytest.Item], str | None] = lambda _item: None,
+        aside: Callable[[pytest.Item], str | None] = reason,
     ) -> None:
         self._threads = threads
         self._aside = aside
@@ -175,5 +176,5 @@ def run_concurrent(session: pytest.Session) -> bool | None:
     output.say(
         session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
     )
-    local = Local(threads, aside=lambda item: None if is_concurrent(item) else "not concurrent")
+    local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
     return local.pytest_runtestloop(session)

@@ -157,6 +157,14 @@ _TIMEOUT_MARK = (
     "(pytest-braid: with -n or --test-timeout)."
 )
 
+_UNSAFE_MARKS = (
+    "thread_unsafe(reason=None): never run this test on a thread beside others (pytest-braid).",
+    "parallel_threads(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+    "parallel_threads_limit(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+    "force_parallel_threads(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+)
+"""Marks of pytest-run-parallel; what it makes of other numbers is its own."""
+
 FORKED = Option(
     ("--forked",),
     "Every test in a process of its own, forked from the one that has collected the tests; without "
@@ -289,6 +297,13 @@ REFUSED = (
 )
 """Options of pytest-xdist that are known only to say what to use instead."""
 
+UNSAFE = {
+    "thread_unsafe_fixtures": "Names of fixtures whose tests run on no thread beside others.",
+    "thread_unsafe_functions": "Functions (module.name, or module.*) whose callers run on no "
+    "thread beside others.",
+}
+"""Keys of pytest-run-parallel, with its meaning."""
+
 UNUSED = ("rsyncdirs", "rsyncignore", "looponfailroots")
 """Keys of the ini file that a project may still have, and that mean nothing here."""
 
@@ -320,6 +335,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
             group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+    for name, what in UNSAFE.items():
+        parser.addini(name, what, type="linelist", default=[])
     for name in () if known else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
 
@@ -440,6 +457,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "concurrent: this test runs at once with others that are marked so (pytest-threaded).",
     )
+    if not config.pluginmanager.hasplugin("run-parallel"):  # it has these marks, too
+        for mark in _UNSAFE_MARKS:
+            config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
 

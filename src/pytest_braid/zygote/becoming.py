@@ -18,6 +18,7 @@ from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
+from pytest_braid.zygote.collecting import asides_key
 
 
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
@@ -91,6 +92,14 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
     return ThreadStrands(
         session, *given, strands=max(1, threads), asides=[None] * len(session.items)
     )
+
+
+def _asides(session: pytest.Session) -> list[str | None]:
+    """As told with the collection, or found out in a worker that has collected for itself."""
+    from pytest_braid.worker.aside import reason
+
+    known = session.config.stash.get(asides_key, None)
+    return [*map(reason, session.items)] if known is None else known
 
 
 def give_basetemp(

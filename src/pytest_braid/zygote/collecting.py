@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Literal, Protocol
 
 import pytest
@@ -17,6 +17,9 @@ from pytest_braid.wire.kit import Place
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
+
+asides_key = pytest.StashKey[list[str | None]]()
+"""Why tests step aside, in the order of the collection."""
 
 
 class Life(Protocol):
@@ -122,10 +125,11 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
-        teller = Teller(config)
+        tests = tuple(map(Teller(config).test, session.items))
+        config.stash[asides_key] = [test.aside for test in tests]
         self.speech.say(
             m.Collected(
-                tests=tuple(map(teller.test, session.items)),
+                tests=tests,
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
@@ -186,6 +190,8 @@ class Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._is_by_group: bool = config.option.loadgroup
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
+        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+        self._aside = _finder_of_reasons() if workerinput["threads"] else lambda _item: None
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
     def test(self, item: pytest.Item) -> m.Test:
@@ -196,6 +202,7 @@ class Teller:
             own_process="forked" in names,
             group=_group(item) if self._is_by_group else None,
             timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+            aside=self._aside(item),
         )
 
     def _names(self, node: Any) -> frozenset[str]:
@@ -204,6 +211,13 @@ class Teller:
             own = (mark.name for mark in node.own_markers)
             self._inherited[node] = self._names(node.parent).union(own)
         return self._inherited[node]
+
+
+def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
+    """Imported where tests run at once, and nowhere else."""
+    from pytest_braid.worker.aside import reason
+
+    return reason
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:
