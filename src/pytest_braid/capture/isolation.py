@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import pytest
 
-from pytest_braid.capture.ownership import owner, values
+from pytest_braid.capture.ownership import values
 from pytest_braid.seam import (
     capturing,
     comparisons,
@@ -71,7 +71,7 @@ class Isolation:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            undo.enter_context(threads.inheriting(owner))
+            undo.enter_context(threads.inheriting(values))
             for place in PLACES:
                 undo.enter_context(place.isolated(self._config, values))
             self._undo = undo.pop_all()
