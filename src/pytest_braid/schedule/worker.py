@@ -57,6 +57,9 @@ class Question(Enum):
     OPEN = "open"
     """It has asked. Tests in its queue answer it, unless they are revoked before it reads them."""
 
+    KEPT = "kept"
+    """It was told that there is nothing for it now. It waits, with its session fixtures."""
+
     ENDED = "ended"
     """It was told that nothing is left for it. It waits, and asks no more before its next test."""
 
@@ -100,8 +103,8 @@ class Worker:
     the front we know that they are out of the pipe and will be started by this worker.
 
     ``barren`` counts its predecessors, back to back, that died without an outcome. ``given`` are
-    the tests assigned to it, less the revoked ones, of at most ``limit``. ``alone``: it was given
-    a test that runs in a process of its own.
+    the tests assigned to it, less the revoked ones, of at most ``limit``. ``serves_line``: what it
+    was given last stood in line.
     """
 
     number: int
@@ -109,7 +112,7 @@ class Worker:
     limit: int = UNLIMITED
     barren: int = 0
     given: int = 0
-    alone: bool = False
+    serves_line: bool = False
     ready: bool = False
     queue: deque[int] = field(default_factory=deque)
     gone: int = 0
@@ -153,7 +156,12 @@ class Worker:
     @property
     def unanswered(self) -> bool:
         """Whether it waits for the answer to a question."""
-        return self.question is Question.OPEN and not self.queue
+        return self.question in (Question.OPEN, Question.KEPT) and not self.queue
+
+    @property
+    def last(self) -> int | None:
+        """The last test that is known to run here; what it is given next comes behind that."""
+        return self.queue[-1] if self.queue else self.running
 
     @property
     def revocable(self) -> int:
@@ -166,10 +174,9 @@ class Worker:
 
         A test that it takes at once is one of them: two workers that wait could else pass it to
         and fro for ever. A worker that is not up yet, or still tears everything down after an
-        ``End``, takes nothing for a while. A test that runs alone was given to a fresh worker,
-        of which there is none that waits.
+        ``End``, takes nothing for a while. A test that stood in line has what it needs only here.
         """
-        if self.alone:
+        if self.serves_line:
             return len(self.queue)
         takes_next = self.question is Question.OPEN or (self.ready and self.running is None)
         return self.gone or int(takes_next)
@@ -205,7 +212,7 @@ class Worker:
         self.gone = left
         # The pipe was emptied. An End not read yet may have gone with the tests, so the worker
         # needs another answer; if it has read that End, it waits and skips a second one.
-        if self.idle:
+        if self.question is Question.ENDED and self.idle:
             self.question = Question.OPEN
 
     def stop(self) -> None:
