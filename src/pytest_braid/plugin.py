@@ -84,6 +84,15 @@ def positive_value(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
 
 
+def processes_value(text: str) -> int:
+    """The value of ``--np``; its words are pytest-mp's."""
+    import argparse
+
+    if text.strip().isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError("--num-processes must be an integer.")
+
+
 NOT_LOCAL = "workers run on this machine: log in to the other one and run pytest -n N there"
 NO_SPECS = {
     "ssh": NOT_LOCAL,
@@ -143,6 +152,17 @@ _FORKED_MARK = "forked: run this test in a process of its own (pytest-braid: wit
 _TIMEOUT_MARK = (
     "timeout(seconds): fail this test if it takes longer, setup and teardown included; 0: no limit "
     "(pytest-braid: with -n or --test-timeout)."
+)
+
+_NEEDS_MARKS = (
+    "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
+    'resource_lock(name, mode="write", slots=1): no two tests that write the resource run at once, '
+    'and none that writes beside those with mode "read"; of a resource that the ini option '
+    "braid_resources counts, as many as there are (pytest-braid).",
+    "cpus(n): this test counts as n of those that run at once (pytest-braid).",
+    "mp_group(group, strategy): with --mp, how the tests of this group run: 'free' (the default), "
+    "'serial', 'isolated_free' or 'isolated_serial'; with --dist loadgroup, in one worker.",
+    "mp_group_info(group, strategy): what mp_group says, on every test (pytest-braid).",
 )
 
 FORKED = Option(
@@ -225,6 +245,18 @@ OPTIONS = (
         {"metavar": "N", "type": positive_value},
     ),
     Option(
+        ("--mp", "--multiprocessing"),
+        "Every test in a process of its own, and groups of tests as their mark mp_group(name, "
+        "strategy) says, as in pytest-mp. Not together with -n.",
+        {"dest": "use_mp", "action": "store_true", "default": None},
+    ),
+    Option(
+        ("--np", "--num-processes"),
+        "With --mp: at most this many processes at a time; 0: none, everything runs in this "
+        "process. Default: the ini option num_processes, then one for each CPU.",
+        {"dest": "num_processes", "metavar": "N", "type": processes_value},
+    ),
+    Option(
         ("--start-method",),
         "How workers come to be. 'fork': as copies of the one process that has collected the "
         "tests; 'spawn': each is an interpreter of its own that collects for itself; 'auto': "
@@ -240,6 +272,13 @@ OPTIONS = (
         ("--testrunuid",),
         "The identifier that all workers of this run share. Default: a random one.",
         {"metavar": "UID"},
+    ),
+    Option(
+        ("--braid-explain",),
+        "Say at the end what this test, or those whose node ids begin so, waited for, how long, and "
+        "because of which other tests; without NODEID (--braid-explain= before other arguments) of "
+        "all that waited.",
+        {"dest": "braid_explain", "metavar": "NODEID", "nargs": "?", "const": ""},
     ),
     Option(
         ("--braid-log",),
@@ -296,6 +335,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for option in REFUSED:
         if not known & {*option.names}:
             group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
+    parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
+    parser.addini("num_processes", "How many processes there are with --mp (--np).")
+    parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name in () if known else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
@@ -342,7 +384,7 @@ def pytest_load_initial_conftests(
     if (
         given.numprocesses != 0
         and not is_worker
-        and ("--forked" in args or _asks_for_workers(given))
+        and ("--forked" in args or _asks_for_workers(given) or early_config.getini("mp"))
     ):
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
@@ -364,7 +406,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _announce(config)
         return
-    if not _asks_for_workers(config.option):
+    if not (_asks_for_workers(config.option) or config.getini("mp")):
         return
     from pytest_braid.options import settings_of
 
@@ -374,11 +416,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def _asks_for_workers(option: Any) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--forked``, ``--test-timeout``, or ``--tx`` together
-    with ``--dist`` or ``-d``."""
+    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, or ``--tx``
+    together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None:
+    if option.testtimeout is not None or option.use_mp:
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
@@ -399,8 +441,33 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
     )
+    for mark in _NEEDS_MARKS:
+        config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Before any test is deselected: it may be the one that names its group's strategy."""
+    is_mp = bool(config.option.use_mp or config.getini("mp"))
+    if is_mp or _has_groups(items):
+        from pytest_braid.compat.mp import tell_groups
+
+        tell_groups(items, is_mp=is_mp)
+
+
+def _has_groups(items: Iterable[pytest.Item]) -> bool:
+    """Whether there is a mark ``mp_group``; each collector is looked at once."""
+    seen: set[object] = set()
+    for item in items:
+        node: Any = item
+        while node is not None and node not in seen:
+            if any(mark.name == "mp_group" for mark in node.own_markers):
+                return True
+            seen.add(node)
+            node = node.parent
+    return False
 
 
 @pytest.hookimpl
@@ -549,6 +616,24 @@ def testrun_uid(request: pytest.FixtureRequest) -> str:
     if workerinput is not None:
         return str(workerinput["testrunuid"])
     return request.config.option.testrunuid or os.urandom(16).hex()
+
+
+@pytest.fixture(scope="session")
+def mp_use_mp(request: pytest.FixtureRequest) -> bool:
+    """Whether this run was asked to keep groups of tests apart (``--mp``)."""
+    return _mp(request.config)[0]
+
+
+@pytest.fixture(scope="session")
+def mp_num_processes(request: pytest.FixtureRequest) -> int:
+    """How many processes it was asked to use at a time (``--np``); 0 without ``--mp``."""
+    return _mp(request.config)[1]
+
+
+def _mp(config: pytest.Config) -> tuple[bool, int]:
+    from pytest_braid.options import mp_of
+
+    return mp_of(config)
 
 
 class OwnHooks:

@@ -265,6 +265,7 @@ class Fleet:
         processes of their own, ``with_unit`` or without. ``needs`` are of the first tests.
         """
         self.with_unit = with_unit
+        self.next_command: SchedulerCommand | None = None
         self.needs = [*needs, *[PLAIN] * len(durations)][: len(durations)]
         self.running: dict[int, int] = {}
         """Tests that run, and where."""
@@ -387,6 +388,7 @@ class Fleet:
         while queue:
             assert len(self.trace) < last, "one event leads to ever more commands"
             command = queue.popleft()
+            self.next_command = queue[0] if queue else None
             self.trace.append(command)
             more = self.obey(command)
             if self.habits.answers_at_once:
@@ -483,13 +485,19 @@ class Fleet:
         assert worker.number in self.asking, f"End for gw{worker.number}, which does not ask"
         self.asking.discard(worker.number)
         self.ended.add(worker.number)
-        if not self.stopping:
+        if not self.stopping and not self.is_dismissed(worker):
             waiting = {test for test in self.undealt if self.could_take(worker, test)}
             assert not waiting, f"End while {waiting} are undealt"
             spare = [other.number for other in self.workers.values() if other.has_to_spare]
             able = self.could_take_any(worker)
             assert not spare or not able, f"End while workers {spare} have tests to spare"
         worker.pipe.append(Record.END)
+
+    def is_dismissed(self, worker: SimWorker) -> bool:
+        """Whether it was told to wait, and is told to end because it is to go."""
+        then = self.next_command
+        goes = isinstance(then, Retire | Finish) and then.worker == worker.number
+        return goes and worker.number in self.kept
 
     def finish(self, worker: SimWorker) -> None:
         assert self.scheduler.done, "Finish before the scheduler is done"
@@ -588,7 +596,8 @@ class Fleet:
     def may_carry(self, worker: SimWorker, unit: str) -> bool:
         """Whether the unit has not begun, or goes on where it has, after a recycling perhaps."""
         carrier = self.workers[self.carrier.get(unit, worker.number)]
-        is_split = self.sizes[unit] > self.limit and self.has_retired(carrier.number)
+        is_long = self.sizes[unit] > self.limit or self.counts  # or it had to let others pass
+        is_split = is_long and self.has_retired(carrier.number)
         return carrier is worker or (is_split and carrier.slot == worker.slot)
 
     def has_retired(self, number: int) -> bool:
@@ -658,7 +667,9 @@ class Fleet:
         running = [self.needs[other] for other in (*self.running, test)]
         assert len({needs.circle for needs in running}) == 1, f"{test} or another is not alone"
         cpus = sum(needs.cpus for needs in running)
-        assert not self.counts or cpus <= max(self.settings.workers, self.slots), "too many cpus"
+        assert cpus == len(running) or cpus <= max(self.settings.workers, self.slots), (
+            "too many cpus"
+        )
         limits = dict(self.settings.resources)
         for name in {hold.name for needs in running for hold in needs.holds}:
             holds = [hold for needs in running for hold in needs.holds if hold.name == name]
@@ -669,8 +680,8 @@ class Fleet:
 
     @property
     def counts(self) -> bool:
-        """Whether any test matters more than others."""
-        return any(needs.cpus > 1 for needs in self.needs)
+        """Whether others matter to tests that need nothing."""
+        return any(needs.cpus > 1 or needs.circle for needs in self.needs)
 
     def check_units(self, worker: SimWorker, tests: Sequence[int]) -> None:
         """None of their units is in two workers."""

@@ -7,14 +7,13 @@ is passed by a test that takes what it needs. A run that stands still is a deadl
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_braid.model.commands import Keep
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings
-from tests.schedule.fleet import SLICED, Fleet, Habits
-from tests.schedule.plays import LATENCY, STEP, Mischief, play_adversary, play_clock
+from tests.schedule.fleet import Fleet, Habits
+from tests.schedule.plays import Mischief, play_adversary
 from tests.schedule.test_runs import crash_rates, seeds, thousands
 from tests.schedule.test_unit_runs import durations, names
 

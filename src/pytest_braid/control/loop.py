@@ -455,7 +455,15 @@ class Loop:
                 self._do(command)
 
     def _do(
-        self, command: c.Assign | c.StartWorker | c.End | c.Finish | c.Retire | c.GiveUp
+        self,
+        command: c.Assign
+        | c.StartWorker
+        | c.End
+        | c.Keep
+        | c.Wait
+        | c.Finish
+        | c.Retire
+        | c.GiveUp,
     ) -> None:
         match command:
             case c.Assign():
@@ -464,6 +472,10 @@ class Loop:
                 self._start(command.worker, command.slot)
             case c.End():
                 self._end(command.worker)
+            case c.Keep():
+                self._keep(command.worker, command.until)
+            case c.Wait():
+                pass  # it is for who reads of it
             case c.Finish():
                 self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
@@ -483,6 +495,12 @@ class Loop:
         worker = self._workers.get(number)
         if worker is not None:
             worker.queue.put((END,))
+            self._watch.answered(worker)
+
+    def _keep(self, number: int, until: int | None) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.keep(until)
             self._watch.answered(worker)
 
     def _start(self, number: int, slot: int) -> None:

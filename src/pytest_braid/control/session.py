@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
@@ -17,6 +18,7 @@ from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
+from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
@@ -74,6 +76,12 @@ class Settings(Protocol):
     def note(self) -> str | None: ...
     @property
     def limit(self) -> Limit | None: ...
+    @property
+    def resources(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def is_mp(self) -> bool: ...
+    @property
+    def explain(self) -> str | None: ...
 
 
 class Controller:
@@ -174,11 +182,14 @@ class Controller:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
-        self._scheduler = self._make_scheduler(said.tests, how)
+        limits = dict(self._settings.resources)
+        tests, notes = fitted(said.tests, limits, self._settings.workers)
+        self._scheduler = self._make_scheduler(tests, how)
+        said = replace(said, lines=(*said.lines, *notes))
         say_collected(session, said, self._scheduler.slots, how.name)
 
     def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
-        from pytest_braid.control.units import specs_of
+        from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
         wanted, self._mode = self._settings, how.mode
@@ -190,7 +201,11 @@ class Controller:
             max_chunk=wanted.max_chunk,
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
+            resources=wanted.resources,
+            tells_waits=wanted.explain is not None or wanted.log is not None,
         )
+        if wanted.is_mp:
+            return Scheduler(specs_of_groups(tests), settings)
         return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)
 
     # --- the tests ----------------------------------------------------------------------------

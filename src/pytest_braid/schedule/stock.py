@@ -78,13 +78,16 @@ class Stock:
 
     def take_in_line(self, worker: Worker, count: int) -> tuple[int, ...]:
         """Deal the worker, which waits, tests of the unit in line that it has, or of the first that
-        it can begin."""
+        it can begin if it is not in the middle of one of the pool."""
         unit = self._line.bound(worker.number)
         if unit is None:
+            if self._pool.has_begun(worker.number) and self._lets_pass(worker):
+                return ()
             unit = self._find_in_line(worker)
             if unit is None:
                 return ()
             self._line.bind(worker.number, unit)
+            self._pool.unclaim(worker.number)
         if unit.own_process and worker.is_fresh:
             worker.limit = len(unit.rest)
         count = min(count, worker.left)
@@ -131,7 +134,7 @@ class Stock:
 
     def claim_for(self, gone: int) -> None:
         """See to it that the successor of a retired worker will have something of the pool."""
-        if not self.fresh and not self.holds(gone):
+        if not self.fresh and not self.holds(gone) and self._line.lets_pass():
             self._pool.claim(gone)
 
     def close(self) -> None:
@@ -154,7 +157,8 @@ class Stock:
         if not worker.left:
             return False
         in_line = len(self._line) if worker.is_fresh else self._line.common
-        plain = len(self._pool) + elsewhere if self._line.counts else 0
+        is_able = self._line.counts and worker.left >= self._pool.most_needed
+        plain = len(self._pool) + elsewhere if is_able else 0
         return in_line + plain > 0 or self.holds(worker.number)
 
     def next_of(self, worker: Worker) -> int | None:
@@ -180,6 +184,4 @@ class Stock:
     def _find_in_line(self, worker: Worker) -> Unit | None:
         if not self._line:
             return None
-        return self._line.find(
-            is_fresh=worker.is_fresh, left=worker.left, behind=worker.last
-        )
+        return self._line.find(is_fresh=worker.is_fresh, left=worker.left, behind=worker.last)

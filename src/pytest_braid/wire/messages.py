@@ -17,6 +17,8 @@ from typing import Literal
 
 import msgspec
 
+from pytest_braid.model.needs import PLAIN, Needs
+
 
 class Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Base of all messages."""
@@ -104,8 +106,9 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the controller must know of one collected test.
 
     ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
-    ``xdist_group`` marks where ``--dist loadgroup`` asks for it; ``timeout``: the seconds that its
-    mark of this name gives, 0 for no limit.
+    ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``: the
+    seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say, whether
+    there is so much or not; ``mp`` its group and strategy (``mp_group_info``).
     """
 
     nodeid: str
@@ -113,6 +116,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     own_process: bool = False
     group: str | None = None
     timeout: float | None = None
+    needs: Needs = PLAIN
+    mp: tuple[str, str] | None = None
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
