@@ -83,7 +83,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         return None
     note = None
     if is_mp:
-        note = f"--mp: tests, or groups of them, in processes of their own, {workers} at most at a time"
+        note = f"--mp: tests or groups of them in processes of their own, {workers} at a time"
     elif option.numprocesses is None and not option.tx:
         note = (
             "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
@@ -133,8 +133,8 @@ def mp_of(config: pytest.Config) -> tuple[bool, int]:
         return True, cores(logical=True)
     if not text.isdecimal():
         raise pytest.UsageError(
-            f"--num-processes must be an integer. The ini option num_processes says {text!r}: give a "
-            "number of processes, 0 to run everything in this one, or leave it out for one per CPU"
+            f"--num-processes must be an integer. The ini option num_processes says {text!r}: give "
+            "a number, 0 to run everything in this process, or leave it out for one per CPU"
         )
     return True, int(text)
 
@@ -166,8 +166,8 @@ def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
         name, _, count = word.rpartition(":")
         if not name or not count.isdecimal() or not int(count):
             raise pytest.UsageError(
-                f"the ini option braid_resources: {word!r} is not a name and a number of 1 or more: "
-                "write it as in 'db:4 gpu:1'"
+                f"the ini option braid_resources: {word!r} is not a name and a number of 1 or "
+                "more: write it as in 'db:4 gpu:1'"
             )
         limits[name] = int(count)
     return tuple(limits.items())

@@ -156,12 +156,17 @@ _TIMEOUT_MARK = (
 
 _NEEDS_MARKS = (
     "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
-    'resource_lock(name, mode="write", slots=1): no two tests that write the resource run at once, '
-    'and none that writes beside those with mode "read"; of a resource that the ini option '
-    "braid_resources counts, as many as there are (pytest-braid).",
+    (
+        'resource_lock(name, mode="write", slots=1): tests that write the resource run one at a '
+        "time (of one that the ini option braid_resources counts: as many as there are), and none "
+        'beside those that read it, mode="read" (pytest-braid).'
+    ),
     "cpus(n): this test counts as n of those that run at once (pytest-braid).",
-    "mp_group(group, strategy): with --mp, how the tests of this group run: 'free' (the default), "
-    "'serial', 'isolated_free' or 'isolated_serial'; with --dist loadgroup, in one worker.",
+    (
+        "mp_group(group, strategy): with --mp, how the tests of this group run: 'free' (the "
+        "default), 'serial', 'isolated_free', 'isolated_serial'; with --dist loadgroup, in one "
+        "worker."
+    ),
     "mp_group_info(group, strategy): what mp_group says, on every test (pytest-braid).",
 )
 
@@ -275,9 +280,9 @@ OPTIONS = (
     ),
     Option(
         ("--braid-explain",),
-        "Say at the end what this test, or those whose node ids begin so, waited for, how long, and "
-        "because of which other tests; without NODEID (--braid-explain= before other arguments) of "
-        "all that waited.",
+        "Say at the end what this test, or those whose node ids begin so, waited for, how long, "
+        "and because of which other tests. Without NODEID: of all that waited; put it last then, or "
+        "write --braid-explain=.",
         {"dest": "braid_explain", "metavar": "NODEID", "nargs": "?", "const": ""},
     ),
     Option(

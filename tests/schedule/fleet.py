@@ -247,7 +247,7 @@ class SimWorker:
 class Fleet:
     """The controller: carries out commands and checks each of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 -- all that is known of a run
         self,
         durations: Sequence[float],
         settings: SchedulerSettings,
@@ -608,7 +608,7 @@ class Fleet:
         return self.given[worker.number] < self.share(worker)
 
     def share(self, worker: SimWorker) -> float:
-        """How many tests it may be given: those of one unit, if they have a process of their own."""
+        """How many tests it may be given: those of one unit, if they have their own process."""
         return self.own_share.get(worker.number, self.limit)
 
     def could_take(self, worker: SimWorker, test: int) -> bool:

@@ -125,7 +125,7 @@ class Line:
         self._bound[worker] = unit
 
     def claim(self, worker: int) -> bool:
-        """Bind the worker to the first free unit that needs no process of its own, if there is one."""
+        """Bind the worker to the first free unit that shares its process, if there is one."""
         unit = next((unit for unit in self._in_order() if not unit.own_process), None)
         if unit is not None:
             self.bind(worker, unit)

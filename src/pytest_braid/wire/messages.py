@@ -106,9 +106,9 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the controller must know of one collected test.
 
     ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
-    ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``: the
-    seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say, whether
-    there is so much or not; ``mp`` its group and strategy (``mp_group_info``).
+    ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
+    the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
+    whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``).
     """
 
     nodeid: str

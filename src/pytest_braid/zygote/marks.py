@@ -16,7 +16,7 @@ _NEEDY = {"alone", "resource_lock", "cpus"}
 
 
 def _group(item: pytest.Item) -> str | None:
-    """The names that its ``xdist_group`` marks give, and ``mp_group``, joined as by pytest-xdist."""
+    """The names of its marks ``xdist_group`` and ``mp_group``, joined as by pytest-xdist."""
     names = {
         str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
         for mark in item.iter_markers("xdist_group")
