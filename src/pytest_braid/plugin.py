@@ -281,8 +281,8 @@ OPTIONS = (
     Option(
         ("--braid-explain",),
         "Say at the end what this test, or those whose node ids begin so, waited for, how long, "
-        "and because of which other tests. Without NODEID: of all that waited; put it last then, or "
-        "write --braid-explain=.",
+        "and because of which other tests. Without NODEID, of all that waited: put it last "
+        "then, or write --braid-explain=.",
         {"dest": "braid_explain", "metavar": "NODEID", "nargs": "?", "const": ""},
     ),
     Option(
@@ -633,6 +633,45 @@ def mp_use_mp(request: pytest.FixtureRequest) -> bool:
 def mp_num_processes(request: pytest.FixtureRequest) -> int:
     """How many processes it was asked to use at a time (``--np``); 0 without ``--mp``."""
     return _mp(request.config)[1]
+
+
+@pytest.fixture(scope="session")
+def mp_lock(request: pytest.FixtureRequest) -> Any:
+    """A lock that one test holds at a time, in all processes of the run: ``with mp_lock: ...``."""
+    from pytest_braid.compat.mp_sync import Lock
+
+    return Lock(_asker(request.config), "mp_lock")
+
+
+@pytest.fixture(scope="session")
+def mp_message_board(request: pytest.FixtureRequest) -> Any:
+    """A dictionary that all processes of the run have in common; its values are copies."""
+    from pytest_braid.compat.mp_sync import MessageBoard
+
+    return MessageBoard(_asker(request.config))
+
+
+@pytest.fixture(scope="session")
+def mp_trail(request: pytest.FixtureRequest) -> Any:
+    """Tells who is first on a named trail, and who last.
+
+    ``with mp_trail("name", "start") as is_first`` before a shared thing is used, and ``with
+    mp_trail("name", "finish") as is_last`` behind it.
+    """
+    from pytest_braid.compat.mp_sync import Trail
+
+    return Trail(_asker(request.config))
+
+
+def _asker(config: pytest.Config) -> Any:
+    """Who asks the board of the run: the worker's clerk, or, where there are no workers, one who
+    has a board here."""
+    if not config.pluginmanager.hasplugin("braid-clerk"):
+        from pytest_braid.compat.mp_sync import InProcess
+        from pytest_braid.schedule.board import Board
+
+        config.pluginmanager.register(InProcess(Board()), "braid-clerk")
+    return config.pluginmanager.get_plugin("braid-clerk")
 
 
 def _mp(config: pytest.Config) -> tuple[bool, int]:

@@ -13,6 +13,7 @@ from typing import assert_never
 
 import pytest
 
+from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
@@ -76,6 +77,7 @@ class Loop:
         self._poll = self._live.poll
         self._stopping = False
         self._is_mute = False
+        self._desk = Desk(self._poll)
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
@@ -122,10 +124,10 @@ class Loop:
     def _turn(self) -> None:
         at = time.monotonic()
         waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
-        ready = {descriptor for descriptor, _ in self._poll.poll(min(waits, default=None))}
+        ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
-            ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
+            ready |= self._desk.poll(0)
         talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
         for worker in talking:
             self._hear(worker)
@@ -180,6 +182,7 @@ class Loop:
         if worker.number in self._workers:
             self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
+                self._desk.left(worker)
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -192,6 +195,7 @@ class Loop:
 
     def _forget(self, worker: Worker) -> None:
         self._watch.over(worker)
+        self._desk.close(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
         if self._readable.pop(descriptor, None) is not None:
@@ -200,6 +204,7 @@ class Loop:
     def _crashed(self, worker: Worker, status: int) -> None:
         running, is_crash = self.ledger.running(worker), worker.overrun is None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
+        self._desk.crashed(worker, self._with_test(running, why))
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
             self._slots.down(worker.slot, why)
@@ -222,6 +227,10 @@ class Loop:
             )
             self._tell(died)
 
+    def _with_test(self, running: int | None, why: str) -> str:
+        nodeid = None if running is None else self._tests[running % len(self._tests)].nodeid
+        return why if nodeid is None else f"in '{nodeid}': {why}"
+
     def _gone(self, worker: Worker, error: str | None) -> None:
         """A worker has made room, by its death even, and may have a successor by now."""
         self._tell(e.WorkerGone(worker=worker.number, at=time.monotonic()))
@@ -240,7 +249,9 @@ class Loop:
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
-            if worker.overrun is None and (not self._is_mute or isinstance(said, m.Goodbye)):
+            is_last = isinstance(said, m.Goodbye)
+            is_heard = worker.overrun is None and (is_last or not self._is_mute)
+            if is_heard or isinstance(said, m.Asks):  # who waits for an answer ends when it has it
                 self._on_message(worker, said)
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
@@ -271,6 +282,8 @@ class Loop:
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
+            case m.Asks():
+                self._desk.hear(worker, said)
             case _:
                 self._on_rare_message(worker, said)
 
@@ -400,6 +413,7 @@ class Loop:
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
+        self._desk.left(worker)
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
@@ -510,6 +524,7 @@ class Loop:
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
         self._poll.register(descriptor, select.POLLIN)
+        self._desk.open(worker)
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
         worker = self._workers.get(number)

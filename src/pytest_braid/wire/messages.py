@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from pytest_braid.model.board import Answer, Question
 from pytest_braid.model.needs import PLAIN, Needs
 
 
@@ -298,6 +299,13 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
     text: str
 
 
+class Asks(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test asks the board of the run (``model.board``); answered by :class:`Told`, the only
+    message to a worker that is no test."""
+
+    question: Question
+
+
 class Recollected(Message, frozen=True, gc=False, tag=True, array_like=True):
     """What a spawned worker has collected, whose collection is not that of the run."""
 
@@ -313,6 +321,12 @@ class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
 
     packed: bytes
     retires: bool
+
+
+class Told(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The answer to what a worker asked."""
+
+    answer: Answer
 
 
 FromZygote = (
@@ -337,6 +351,7 @@ FromWorker = (
     | JunitNoted
     | Warned
     | Done
+    | Asks
     | Stopping
     | Interrupted
     | UsageFailed

@@ -7,6 +7,8 @@ import copy
 import linecache
 import os
 import signal
+import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -49,10 +51,16 @@ class Speech:
         self._channel = channel
         self._held: list[bytes] = []
         self._owner = os.getpid()
+        self._turn = threading.Lock()
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
         self._frame = Encoder().frame
         self._mask = interpreter.set_signal_mask
         self._pid = os.getpid
+
+    @property
+    def socket(self) -> socket.socket:
+        """What it is said on, and answered."""
+        return self._channel.socket
 
     def end_copies(self) -> None:
         """End a copy of this process that a test has forked and let return into pytest.
@@ -90,7 +98,8 @@ class Speech:
         self.end_copies()
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
-            self._channel.socket.sendall(b"".join(frames))
+            with self._turn:
+                self._channel.socket.sendall(b"".join(frames))
             frames.clear()
         finally:
             self._mask(signal.SIG_SETMASK, before)

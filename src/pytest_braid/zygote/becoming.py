@@ -13,6 +13,7 @@ from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueReader
+from pytest_braid.worker.clerk import Clerk
 from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
@@ -62,6 +63,7 @@ def become_worker(
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
+    config.pluginmanager.register(Clerk(speech), "braid-clerk")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
     strand = MainStrand(
         session,
