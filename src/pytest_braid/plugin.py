@@ -484,6 +484,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             if _has_xdist()
             else None
         )
+    if config.option.braid_explain is not None:
+        return (
+            "braid: nothing to explain: tests run one after another in this process and wait for "
+            "nothing (-n N makes workers)"
+        )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
     return (

@@ -23,6 +23,7 @@ from pytest_braid.control.replay import Replay
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
+from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import END, FINISH, RETIRE
@@ -61,6 +62,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         log: EventLog | None,
+        waits: Waits | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -71,6 +73,7 @@ class Loop:
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._log = log
+        self._waits = waits
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -463,6 +466,8 @@ class Loop:
             command = todo.popleft()
             if self._log is not None:
                 self._log.command(command, time.monotonic())
+            if self._waits is not None:
+                self._waits.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:

@@ -30,6 +30,8 @@ from pytest_braid.control.texts import (
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.explain import explain
+from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
@@ -107,6 +109,7 @@ class Controller:
         self._loop: Loop | None = None
         self._summary: Summary | None = None
         self._log: EventLog | None = None
+        self._waits: Waits | None = None
         self._unfinished: list[int] = []
 
     # --- before the tests ---------------------------------------------------------------------
@@ -205,8 +208,13 @@ class Controller:
             tells_waits=wanted.explain is not None or wanted.log is not None,
         )
         if wanted.is_mp:
-            return Scheduler(specs_of_groups(tests), settings)
-        return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)
+            specs = specs_of_groups(tests)
+        else:
+            specs = specs_of(tests, self._mode, wanted.workers, how.split)
+        if wanted.explain is not None:
+            nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
+            self._waits = Waits(nodeids, needs)
+        return Scheduler(specs, settings)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -286,6 +294,7 @@ class Controller:
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
+            waits=self._waits,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -394,6 +403,11 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
+        if self._waits is not None:
+            nodeids = [test.nodeid for test in self._intake.tests]
+            lines = explain(nodeids, self._settings.explain or "", [self._waits])
+            terminalreporter.section("braid: what tests waited for", sep="=")
+            terminalreporter.write("\n".join(lines) + "\n")
 
 
 def import_what_follows() -> None:

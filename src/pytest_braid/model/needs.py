@@ -16,7 +16,7 @@ class Hold(msgspec.Struct, frozen=True, gc=False):
     is_shared: bool = False
 
     def __str__(self) -> str:
-        return f"'{self.name}'" + (" to read" if self.is_shared else "")
+        return f"resource '{self.name}'" + (" to read" if self.is_shared else "")
 
 
 class Needs(msgspec.Struct, frozen=True, gc=False):
@@ -43,7 +43,8 @@ class Lack(msgspec.Struct, frozen=True, gc=False):
     by: tuple[int, ...]
 
 
-ALONE = "to run alone"
+ALONE = "a time apart (alone, isolated groups)"
 """What is lacked by, and because of, a test with a circle."""
 
 CPUS = "cpus"
+"""What is lacked by a test that counts as more of those that run than may, and because of it."""
