@@ -476,7 +476,7 @@ class Fleet:
     def keep(self, worker: SimWorker, until: int | None) -> None:
         assert worker.number in self.asking, f"Keep for gw{worker.number}, which does not ask"
         assert not self.stopping, "Keep after a stop"
-        assert self.undealt or any(other.has_to_spare for other in self.workers.values())
+        assert self.undealt or any(other.queued for other in self.workers.values())
         assert until is None or until in self.undealt
         self.kept.add(worker.number)
         worker.pipe.append(Record.KEEP)
@@ -631,13 +631,18 @@ class Fleet:
 
     def has_loose(self, queued: Sequence[int], at_once: int) -> bool:
         """Whether something can go elsewhere, although the first ``at_once`` stay."""
-        if any(test in self.alone for test in queued):
+        if any(map(self.stands_in_line, queued)):
             return False
         if not self.settings.mode.by_unit:
             return len(queued) > at_once
         stays = {*self.carrier, *map(self.unit_of, queued[:at_once])} - {None}
         is_each = self.settings.mode is Mode.EACH
         return not is_each and any(self.unit_of(test) not in stays for test in queued[at_once:])
+
+    def stands_in_line(self, test: int) -> bool:
+        """Whether it, or another of its unit, needs more than a worker."""
+        mates = [other for other in range(len(self.durations)) if self.are_mates(test, other)]
+        return test in self.alone or any(self.needs[other] != PLAIN for other in mates)
 
     def is_queued(self, unit: str) -> bool:
         queues = (worker.queued for worker in self.known_alive())

@@ -173,9 +173,10 @@ class Line:
                 unit.rest.append(test)
 
     def release(self, worker: int) -> None:
-        """Free what a worker is bound to; a pinned unit stays."""
+        """Free what a worker is bound to; a pinned unit stays, unless it has its own process."""
         self._waiting.pop(worker, None)
-        if worker in self._bound and not self._pinned:
+        unit = self._bound.get(worker)
+        if unit is not None and (unit.own_process or not self._pinned):
             self._add(self._bound.pop(worker), first=True)
 
     def holds(self, worker: int) -> bool:

@@ -97,6 +97,7 @@ class Stock:
 
     def _take_from_pool(self, worker: Worker, count: int, ahead: int) -> tuple[int, ...]:
         if not self._lets_pass(worker):
+            self._pool.unclaim(worker.number)
             return ()
         tests = self._pool.take(worker.number, count, ahead, worker.left)
         if tests:
