@@ -19,6 +19,8 @@ import nox
 PYTHONS = nox.project.python_versions(nox.project.load_toml())
 OLDEST_PYTEST = "8.3.0"
 XDIST = "3.8.0"
+PYTEST_OF_XDIST = "8.4.2"
+"""The newest with which pytest-xdist passes its own tests; they compare what pytest prints."""
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
@@ -51,6 +53,7 @@ def plugins(session: nox.Session) -> None:
 def acceptance(session: nox.Session) -> None:
     """Run pytest-xdist's own black-box tests; ``tools/acceptance.toml`` lists what differs."""
     session.install("--require-hashes", "-r", "locks/test.txt")
+    session.install(f"pytest=={PYTEST_OF_XDIST}")
     session.install("execnet", "filelock", "pexpect")  # which these tests import
     session.install("--no-deps", "--no-build-isolation", ".")
     # Not session.create_tmp(): what runs there would find this project's pyproject.toml above it.

@@ -45,9 +45,10 @@ RINGS: dict[str, Row] = {
     "fixtures": may("model", "seam"),
     "worker": may("model", "wire", "seam", "capture", "fixtures"),
     "zygote": may("model", "wire", "seam", "worker"),
-    "control": may("model", "schedule", "wire", "seam"),
+    "control": may("model", "schedule", "wire", "seam", "report"),
     "compat": may("model", "options", "hookspecs", "fixtures"),
     # Single modules beside the rings.
+    "local": may("model", "wire", "worker", "control"),
     "options": may("model"),
     "hookspecs": may("model"),
     "plugin": Row(ANYTHING),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -58,3 +59,33 @@ def test_a_run_without_options_loads_the_entry_module_alone(tmp_path: Path) -> N
 
 def test_importing_the_package_imports_nothing_else(tmp_path: Path) -> None:
     assert modules_loaded_by(IMPORT, cwd=tmp_path) == {"pytest_braid"}
+
+
+REWRITTEN = """
+import sys, pytest
+
+pytest.register_assert_rewrite("pytest_braid")  # as it is where pip has installed it
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    for name, module in sys.modules.items():
+        if name.startswith("pytest_braid.") and type(module.__loader__) is type(__loader__):
+            print("rewritten:", name)
+"""
+
+
+def test_no_module_of_a_run_with_workers_has_its_assertions_rewritten(tmp_path: Path) -> None:
+    tmp_path.joinpath("conftest.py").write_text(REWRITTEN)
+    tmp_path.joinpath("test_trivial.py").write_text("def test_passes(): pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "pytest_braid.plugin", "-n1", "-s"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "1 passed" in done.stdout
+    assert set(re.findall("rewritten: (.*)", done.stdout)) <= {"pytest_braid.plugin"}

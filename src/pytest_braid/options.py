@@ -62,6 +62,8 @@ class Settings(NamedTuple):
     """Whether groups are kept apart as pytest-mp does (``--mp``)."""
     explain: str | None = None
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
+    threads: int = 0
+    """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -77,21 +79,21 @@ def settings_of(config: pytest.Config) -> Settings | None:
         option.numprocesses = processes
     workers = _workers(config)
     if workers == 0:
+        option.threads = 0 if _is_watched(option) else threads_of(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
-    if _is_looked_at(option) or _is_debugged():
+    if _is_watched(option):
+        option.threads = 0
         return None
-    note = None
+    note, threads = None, 0 if is_mp else threads_of(config)
     if is_mp:
         note = f"--mp: tests or groups of them in processes of their own, {workers} at a time"
     elif option.numprocesses is None and not option.tx:
-        note = (
-            "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
-            if option.forked
-            else "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
-        )
+        note = _note_of_one_worker(option.forked, threads)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
+    if any(getattr(option, name, False) for name in _STEPWISE) and threads > 1:
+        threads, note = 0, "--stepwise stops at the first failure in order: one test at a time"
     if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
@@ -114,6 +116,50 @@ def settings_of(config: pytest.Config) -> Settings | None:
         resources=resources_of(config),
         is_mp=is_mp,
         explain=option.braid_explain,
+        threads=threads,
+    )
+
+
+def _note_of_one_worker(is_forked: bool, threads: int) -> str:
+    if is_forked:
+        return "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+    if threads:
+        return f"--threads: one worker, {threads} tests at once (-n N: N workers)"
+    return "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
+
+
+def threads_of(config: pytest.Config) -> int:
+    """How many tests a worker is to run at once: ``--threads``, the ini key ``braid_threads``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.threads
+    if given is None:
+        text = config.getini("braid_threads")
+        try:
+            given = threads_value(text) if text else 0
+        except ValueError as error:
+            raise pytest.UsageError(f"the ini option braid_threads: {error}") from None
+    return int(given)
+
+
+MOST_THREADS = 1000
+
+
+def threads_value(text: str) -> int:
+    """``auto`` is as many as Python's own ``ThreadPoolExecutor`` has: for waiting, not for work.
+
+    Raises:
+        ValueError: it is no number of threads.
+    """
+    if text.strip() == "auto":
+        return min(32, cores(logical=True) + 4)
+    if text.strip().isdecimal() and int(text) <= MOST_THREADS:
+        return int(text)
+    raise ValueError(
+        f"{text!r} is not a number of threads: give 'auto' or a number up to {MOST_THREADS}; 0 runs"
+        " one test at a time"
     )
 
 
@@ -230,18 +276,27 @@ def _workers(config: pytest.Config) -> int:
     asked = option.numprocesses
     if asked is None and option.tx:
         asked = sum(map(_workers_of_spec, option.tx))
-    if getattr(option, "usepdb", False) or getattr(option, "trace", False):
+    if _is_debugging(option):
         if isinstance(asked, int) and asked > 0:
             raise pytest.UsageError(
                 "--pdb is incompatible with distributing tests; try using -n0 or -nauto."
             )
         return 0
     if asked is None:
-        return 1  # --forked or --test-timeout alone
+        return 1  # --forked, --test-timeout or --threads alone
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
     return int(count)
+
+
+def _is_watched(option: object) -> bool:
+    """Whether somebody looks at this very process."""
+    return _is_looked_at(option) or _is_debugged() or _is_debugging(option)
+
+
+def _is_debugging(option: object) -> bool:
+    return getattr(option, "usepdb", False) or getattr(option, "trace", False)
 
 
 def _workers_of_spec(spec: str) -> int:

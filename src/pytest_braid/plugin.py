@@ -54,6 +54,18 @@ def workers_value(text: str) -> int | Literal["auto", "logical"]:
     )
 
 
+def threads_value(text: str) -> int:
+    """The value of ``--threads``: a number of threads, or ``auto``."""
+    import argparse
+
+    from pytest_braid.options import threads_value
+
+    try:
+        return threads_value(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seconds_value(text: str) -> float:
     """A number of seconds, zero excluded."""
     import argparse
@@ -204,6 +216,14 @@ OPTIONS = (
     ),
     FORKED,
     Option(
+        ("--threads",),
+        "Each worker runs up to this many tests at once, in threads. Tests that change what all "
+        "threads share (the environment, patched modules, ...) step aside and run alone in their "
+        "worker. Without -n one worker is used. 'auto': the cores and 4 more, at most 32. Default: "
+        "the ini option braid_threads; without it, one test at a time.",
+        {"metavar": "N", "type": threads_value},
+    ),
+    Option(
         ("--test-timeout",),
         "A test that takes longer than this fails, with the stacks of all threads, and its worker "
         "is replaced; setup and teardown count. Without -n one worker is used. The mark "
@@ -325,6 +345,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
             name for option in parser.getgroup("xdist").options for name in option.names()
         )
     pluginmanager.set_blocked("xdist")
+    pluginmanager.unblock("xdist")
+    pluginmanager.register(AsXdist(), "xdist")  # a -p xdist behind us finds the name taken
     pluginmanager.set_blocked("xdist.looponfail")
     if StandIns not in sys.meta_path:
         sys.meta_path.append(StandIns)
@@ -343,6 +365,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
+    parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name in () if known else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
@@ -375,6 +398,7 @@ def pytest_load_initial_conftests(
     And remember the process as it is before any project code could change it, and watch who asks
     for the name of a worker.
     """
+    early_config.pluginmanager.set_blocked("xdist")  # until it is known who distributes
     given = early_config.known_args_namespace
     _refuse(given)
     if _RERUNFAILURES in sys.modules:
@@ -389,8 +413,10 @@ def pytest_load_initial_conftests(
     if (
         given.numprocesses != 0
         and not is_worker
-        and ("--forked" in args or _asks_for_workers(given) or early_config.getini("mp"))
+        and ("--forked" in args or _asks_for_workers(given, early_config))
     ):
+        if AsTheyAre not in sys.meta_path:
+            sys.meta_path.insert(0, AsTheyAre)
         from pytest_braid.seam.identity import questions
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.inheritance import remember_inheritance
@@ -411,21 +437,32 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _announce(config)
         return
-    if not (_asks_for_workers(config.option) or config.getini("mp")):
+    if not _asks_for_workers(config.option, config):
         return
     from pytest_braid.options import settings_of
 
     settings = settings_of(config)
     if settings is not None:
         _start(config, settings)
+    elif config.option.threads:
+        from pathlib import Path
+
+        from pytest_braid.local import Local
+
+        log = config.option.braid_log
+        config.pluginmanager.register(
+            Local(config.option.threads, log and Path(log)), "braid-local"
+        )
 
 
-def _asks_for_workers(option: Any) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, or ``--tx``
-    together with ``--dist`` or ``-d``."""
+def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
+    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads, or
+    ``--tx`` together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None or option.use_mp:
+    if option.testtimeout is not None or option.threads or option.use_mp or config.getini("mp"):
+        return True
+    if option.threads is None and config.getini("braid_threads") not in ("", "0"):
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
@@ -504,6 +541,20 @@ def _has_xdist() -> bool:
     return PathFinder.find_spec("xdist") is not None
 
 
+class AsTheyAre:
+    """The first on ``sys.meta_path`` of a run with workers: finds our modules. pytest would rewrite
+    the assertions in them, as in those of any plugin; nobody is to see these, and to load what it
+    has made of a module takes nearly as long again as to import it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
+        if not name.startswith("pytest_braid."):
+            return None
+        from importlib.machinery import PathFinder
+
+        return PathFinder.find_spec(name, path)
+
+
 class StandIns:
     """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
     that they ask for, where it is not installed."""
@@ -535,7 +586,8 @@ _RERUNFAILURES = "pytest_rerunfailures"
 
 class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
-    ask (``hasplugin("xdist")``) before they register what they do for workers."""
+    ask (``hasplugin("xdist")``) before they register what they do for workers. And while plugins
+    are loaded, so that no other gets this name."""
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
@@ -579,6 +631,7 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
+        "threads": settings.threads,
     }
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
@@ -601,7 +654,7 @@ def _spawn(config: pytest.Config, settings: Any, held: list[str]) -> None:
     from pytest_braid.control.live import Live
     from pytest_braid.control.spawner import make_spawner
 
-    spawner = make_spawner(config, Live(config), redirect=not settings.live)
+    spawner = make_spawner(config, Live(config), held, redirect=not settings.live)
     _control(config, settings, spawner, held)
 
 

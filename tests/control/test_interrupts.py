@@ -33,6 +33,16 @@ def test_an_interrupt_raises_behind_what_must_not_be_cut() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+def test_no_interrupt_is_lost() -> None:
+    raised: list[int] = []
+    signal.signal(signal.SIGINT, lambda signum, _: raised.append(signum))
+    with interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert not raised
+    assert raised == [signal.SIGINT] * 2
+
+
 def test_without_an_interrupt_nothing_is_raised() -> None:
     with interrupts_held():
         pass

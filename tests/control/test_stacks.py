@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_braid.control.stacks import main_thread_first, own_frames, place
+from pytest_braid.control.stacks import own_frames, place, thread_first
 
 DUMP = """\
 Fatal Python error: Segmentation fault
@@ -70,7 +70,7 @@ Current thread 0x01 (most recent call first):
 
 
 def test_the_thread_that_runs_the_tests_comes_first() -> None:
-    shown = main_thread_first(THREADS)
+    shown = thread_first(THREADS)
     heads = [line for line in shown.splitlines() if "hread 0x" in line]
     assert [head.partition(" (")[0] for head in heads] == [
         "Current thread 0x01",
@@ -81,15 +81,24 @@ def test_the_thread_that_runs_the_tests_comes_first() -> None:
 
 
 def test_the_place_is_the_innermost_line_of_the_project() -> None:
-    shown = main_thread_first(THREADS)
+    shown = thread_first(THREADS)
     assert place(shown, Path("/home/me/project")) == "tests/test_pump.py:6 in test_pump"
 
 
 def test_or_the_innermost_line_of_all() -> None:
-    shown = main_thread_first(THREADS)
+    shown = thread_first(THREADS)
     assert place(shown, Path("/elsewhere")) == "/usr/lib/python3.11/threading.py:1119 in join"
 
 
 def test_or_unknown() -> None:
     assert place("", Path("/home/me/project")) is None
     assert place("Current thread 0x01 (most recent call first):", Path("/home")) is None
+
+
+def test_a_dump_begins_with_the_thread_that_ran_the_test() -> None:
+    dump = "\n\n".join(
+        f'{name} 0x{number:016x} (most recent call first):\n  File "a.py", line {number} in f'
+        for name, number in (("Thread", 3), ("Thread", 2), ("Current thread", 1))
+    )
+    found = [thread_first(dump, which).split("line ")[1][0] for which in (0, 1, 2, 3, 9)]
+    assert found == ["1", "1", "2", "3", "1"]

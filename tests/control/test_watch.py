@@ -28,11 +28,12 @@ class FakeZygote:
 
 class FakeWorker:
     number = 7
-    limit: Limit | None = None
+    culprit: tuple[Limit, int | None] | None = None
     is_condemned = False
 
-    def condemn(self) -> None:
+    def condemn(self, limit: Limit, test: int | None) -> None:
         self.is_condemned = True
+        self.culprit = limit, test
 
 
 def watch_with(seconds: float | None) -> tuple[Watch, Any, Any]:
@@ -43,7 +44,7 @@ def watch_with(seconds: float | None) -> tuple[Watch, Any, Any]:
 
 def test_without_a_limit_the_loop_waits_for_messages_alone() -> None:
     watch, worker, zygote = watch_with(None)
-    watch.begun(worker, PLAIN, 10.0)
+    watch.begun(worker, 4, PLAIN, 10.0)
     watch.asked(worker, 11.0)
     watch.dismissed(worker)
     assert watch.wait(0.0) is None
@@ -65,14 +66,14 @@ def test_the_loop_wakes_up_at_the_deadline(
     test: m.Test, seconds: float | None, wait: int | None
 ) -> None:
     watch, worker, _ = watch_with(seconds)
-    watch.begun(worker, test, 10.0)
+    watch.begun(worker, 4, test, 10.0)
     assert watch.wait(10.0) == wait
     assert watch.wait(20.0) == (None if wait is None else 0)
 
 
 def test_the_steps_of_an_end() -> None:
     watch, worker, zygote = watch_with(3.0)
-    watch.begun(worker, PLAIN, 10.0)
+    watch.begun(worker, 4, PLAIN, 10.0)
     watch.look(12.9, ())
     assert (worker.is_condemned, zygote.sent) == (False, [])
     watch.look(13.0, ())
@@ -99,3 +100,26 @@ def test_seconds(value: object, seconds: float | None) -> None:
 def test_a_limit_is_told_with_its_source() -> None:
     assert str(Limit(3.0, "--test-timeout")) == "3 s (--test-timeout)"
     assert str(Limit(0.25, "its mark timeout")) == "0.25 s (its mark timeout)"
+
+
+def test_of_several_tests_the_one_ends_its_worker_whose_time_is_up() -> None:
+    watch, worker, zygote = watch_with(3.0)
+    watch.begun(worker, 4, PLAIN, 10.0)
+    watch.begun(worker, 5, MARKED, 10.5)
+    watch.begun(worker, 6, FREE, 10.5)
+    watch.look(12.5, ())
+    assert worker.culprit == (Limit(2.0, "its mark timeout"), 5)
+    sent = len(zygote.sent)
+    watch.look(13.0, ())
+    assert len(zygote.sent) == sent
+    assert worker.culprit[1] == 5
+
+
+def test_a_test_that_is_over_leaves_the_clocks_of_others_alone() -> None:
+    watch, worker, _ = watch_with(3.0)
+    watch.begun(worker, 4, PLAIN, 10.0)
+    watch.begun(worker, 5, PLAIN, 11.0)
+    watch.over(worker, 4)
+    assert watch.wait(11.0) == 3000
+    watch.gone(worker)
+    assert watch.wait(11.0) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -275,12 +276,38 @@ XDIST = """
 """A pytest-xdist of another version: it has no ``--maxschedchunk``."""
 
 
-def beside_xdist(stage: Stage, *options: str) -> Ended:
-    stage.write(**{"plugins/xdist": XDIST})
-    stage.env["PYTHONPATH"] = f"{stage.path / 'plugins'}:{INSIDE}"
+def beside_xdist(
+    stage: Stage, *options: str, loaded: Sequence[str] = ("xdist", "braid"), installed: bool = True
+) -> Ended:
+    if installed:
+        stage.write(**{"plugins/xdist": XDIST})
+        stage.env["PYTHONPATH"] = f"{stage.path / 'plugins'}:{INSIDE}"
     run = stage.prepare(braid=False)
-    run.replace_command(sys.executable, "-m", "pytest", "-p", "xdist", "-p", "braid", *options)
+    loading = [word for name in loaded for word in ("-p", name)]
+    run.replace_command(sys.executable, "-m", "pytest", *loading, *options)
     return run.start().end()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("workers", [2, 0])
+@pytest.mark.parametrize(
+    "loaded", ["braid xdist", "braid xdist xdist", "xdist braid xdist", "braid no:xdist"]
+)
+def test_in_whatever_order_both_are_asked_for_braid_runs_the_tests(
+    stage: Stage, loaded: str, workers: int, installed: bool
+) -> None:
+    stage.write(
+        test_a="""
+        def test_1(worker_id, pytestconfig):
+            note(worker_id, pytestconfig.pluginmanager.hasplugin("xdist"))
+        """
+    )
+    names = loaded.split()
+    if names[0] == "xdist" and not installed:
+        pytest.skip("pytest loads it before braid could stand in for it")
+    ended = beside_xdist(stage, f"-n{workers}", loaded=names, installed=installed)
+    assert ended.exit == 0, ended.errors
+    assert ended.notes == (["gw0 True"] if workers else ["master False"])
 
 
 def test_beside_xdist_that_was_loaded_first_braid_runs_the_tests(stage: Stage) -> None:
@@ -295,7 +322,7 @@ def test_beside_xdist_that_was_loaded_first_braid_runs_the_tests(stage: Stage) -
     ended = beside_xdist(stage, "-n1", "--max-worker-restart=0", "--maxschedchunk=1")
     assert ended.exit == 1
     assert ended.notes == []
-    assert "worker restarting is disabled (--max-worker-restart=0)" in ended.text, ended.text
+    assert "xdist: worker gw0 crashed and worker restarting disabled" in ended.text, ended.text
     assert "braid: in place of pytest-xdist, which is installed too (-p no:braid" in ended.text
 
 

@@ -331,3 +331,31 @@ def test_a_hook_of_the_controller_may_stop_the_run(suite: Suite) -> None:
     assert braid.exit == pytest.ExitCode.INTERRUPTED
     assert "!!! Interrupted: seen enough !!!" in braid.text
     assert "without an outcome" not in braid.text
+
+
+LAST_WORDS = """
+import atexit, gc
+class Held:
+    {finalizer}
+class Cycle:
+    held = Held()
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 1000))
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(lambda: print("unconfigured"))
+"""
+
+
+def test_the_controller_does_not_take_its_heap_apart(suite: Suite) -> None:
+    suite.write(test_a="def test_1(): pass")
+    suite.conftest(LAST_WORDS.format(finalizer="pass"))
+    run = suite.braid()
+    assert run.lines[-2:] == ["unconfigured", "frozen: True"], run.text
+
+
+def test_a_finalizer_of_a_conftest_is_called_at_exit_if_it_is_in_a_serial_run(suite: Suite) -> None:
+    suite.write(test_a="def test_1(): pass")
+    suite.conftest(LAST_WORDS.format(finalizer="def __del__(self): print('farewell')"))
+    serial, braid = suite.serial(), suite.braid()
+    assert serial.lines[-3:].count("farewell") == braid.lines[-3:].count("farewell")  # none in 3.12
+    assert "frozen: False" in braid.lines

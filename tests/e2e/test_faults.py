@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections import Counter
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.e2e.running import UP_AND_DOWN, Stage
+from tests.e2e.running import UP_AND_DOWN, Ended, Stage
 
 ENDS = {
     "exit_0": ("os._exit(0)", "its process ended with exit code 0"),
@@ -134,8 +136,9 @@ def test_a_fixture_that_ends_the_process_fails_its_test_alone(
     how, words = ENDS[end]
     stage.write(test_a=around(PLACES[place].replace("END", how)))
     run = stage.run(start)
-    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
-    assert run.ran == OTHERS + Counter({"it": 1} if "teardown" in place else {})
+    passed = "teardown" in place  # and that is told, too
+    assert (run.exit, run.counts) == (1, {"passed": 12 + passed, "failed": 1})
+    assert run.ran == OTHERS + Counter({"it": 1} if passed else {})
     assert f"{words}" in run.text
 
 
@@ -158,7 +161,7 @@ def test_a_module_fixture_that_ends_the_process_when_torn_down(stage: Stage) -> 
     run = stage.run(workers=1)
     assert run.exit == 1
     assert run.ran == Counter({f"{name} {n}": 1 for name in "ab" for n in range(6)})
-    assert run.counts == {"passed": 11, "failed": 1}
+    assert run.counts == {"passed": 12, "failed": 1}
     assert "crashed while running 'test_a.py::test_a[5]'" in run.text
 
 
@@ -210,7 +213,7 @@ def test_a_worker_that_ends_in_sessionfinish_is_an_error(
 
 
 def test_a_worker_without_a_test_that_ends_in_sessionfinish_is_an_error(stage: Stage) -> None:
-    """The second worker is born only when the first has run all there is."""
+    """The second worker is born only when a failure has stopped the run."""
     stage.write(
         conftest="""
         forks = []
@@ -221,17 +224,20 @@ def test_a_worker_without_a_test_that_ends_in_sessionfinish_is_an_error(stage: S
             os.register_at_fork(before=before, after_in_child=after)
         def pytest_sessionfinish(session):
             if os.environ.get("PYTEST_XDIST_WORKER") == "gw1": os._exit(3)
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" not in os.environ: note("finished", nodeid)
         """,
         test_a="""
-        def test_1(): note("ran 1")
+        def test_1(): assert not "enough"
         def test_2(): note("ran 2")
         """,
     )
-    run = stage.start(gates=("birth",))
-    run.expect("holding birth", "ran 1", "ran 2")
+    run = stage.start("-x", gates=("birth",))
+    run.expect("holding birth", "finished test_a.py::test_1")
     run.release("birth")
     ended = run.end()
-    assert (ended.exit, ended.counts) == (1, {"passed": 2})
+    assert (ended.exit, ended.counts) == (1, {"failed": 1})
+    assert not ended.ran
     assert ended.section("braid: workers that died without a test") == (
         "worker 'gw1' crashed while it ended its session (fixtures of session scope, "
         "pytest_sessionfinish): its process ended with exit code 3\n"
@@ -307,12 +313,58 @@ def test_crashers_of_one_moment_leave_no_process(stage: Stage) -> None:
     assert (ended.exit, ended.counts) == (1, {"failed": 3, "passed": 1})
 
 
+NODE_DOWN = "[{}] node down: Not properly terminated: its process ended with exit code 3"
+
+
+def said_of_crashes(run: Ended) -> list[str]:
+    """Lines about workers, in the words of pytest-xdist, for which people search."""
+    words = ("[gw", "replacing", "worker gw", "maximum")
+    named = f"[gw0] {sys.platform}"
+    return [
+        line
+        for line in run.text.splitlines()
+        if line.startswith(words) and not line.startswith(named)
+    ]
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_a_crash_is_told_when_it_happens(stage: Stage, start: str) -> None:
+    stage.write(test_a="def test_a(): os._exit(3)\ndef test_b(): os._exit(3)")
+    assert said_of_crashes(stage.run(start, "--tb=no", workers=1)) == [
+        NODE_DOWN.format("gw0"),
+        "replacing crashed worker gw0",
+        NODE_DOWN.format("gw1"),
+        "replacing crashed worker gw1 is not needed: nothing is left for it to run",
+    ]
+
+
+@pytest.mark.parametrize("option", ["-q", "--forked"])
+def test_a_crash_is_told_in_the_report_alone(stage: Stage, option: str) -> None:
+    """Where little is to be said, and where every process would have been replaced anyway."""
+    stage.write(test_a="def test_a(): os._exit(3)\ndef test_b(): pass")
+    run = stage.run(option, workers=1)
+    assert run.counts == {"passed": 1, "failed": 1}
+    assert said_of_crashes(run) == []
+
+
+def test_more_crashes_than_may_be_replaced_are_told_although_all_tests_have_run(
+    stage: Stage,
+) -> None:
+    stage.write(test_a="def test_ends(): os._exit(3)")
+    run = stage.run("--max-worker-restart=0", "--tb=no", workers=1)
+    text = "worker gw0 crashed and worker restarting disabled"
+    assert said_of_crashes(run) == [NODE_DOWN.format("gw0"), text]
+    assert f"= xdist: {text} (--max-worker-restart) =" in run.text
+
+
 def test_the_first_crash_ends_the_run_if_no_worker_is_to_be_replaced(stage: Stage) -> None:
     stage.write(test_a=around("def test_ends(): os._exit(3)"))
     run = stage.run("--max-worker-restart=0", workers=1)
     assert run.exit == 1
     assert run.counts == {"passed": 6, "failed": 1}
-    assert "a worker crashed and worker restarting is disabled (--max-worker-restart=0)" in run.text
+    text = "worker gw0 crashed and worker restarting disabled"
+    assert said_of_crashes(run) == [NODE_DOWN.format("gw0"), text]
+    assert f"! xdist: {text} (--max-worker-restart) !" in run.text
     left = run.section("braid: tests without exactly one outcome")
     assert left.splitlines() == [f"not run: test_a.py::test_after[{n}]" for n in range(6)]
 
@@ -324,7 +376,8 @@ def test_the_other_worker_goes_on_if_none_is_to_be_replaced(stage: Stage) -> Non
     assert run.exit == 1
     listed = run.section("braid: tests without exactly one outcome").splitlines()
     assert sum(run.counts.values()) + len(listed) == 13
-    assert bool(listed) == ("--max-worker-restart=0" in run.text)
+    assert bool(listed) == ("! xdist: worker gw" in run.text)
+    assert "= xdist: worker gw" in run.text or listed
     assert run.ran <= OTHERS + Counter({"it": 1})
 
 
@@ -340,7 +393,8 @@ def test_one_crash_more_than_may_be_replaced_ends_the_run(stage: Stage) -> None:
     run = stage.run("--max-worker-restart=1", workers=1)
     assert (run.exit, run.counts) == (1, {"failed": 2})
     assert run.ran == Counter("01")
-    assert "maximum crashed workers reached: 1 (--max-worker-restart)" in run.text
+    assert "\nmaximum crashed workers reached: 1\n" in run.text
+    assert "! xdist: maximum crashed workers reached: 1 (--max-worker-restart) !" in run.text
     left = run.section("braid: tests without exactly one outcome")
     assert left.splitlines() == ["not run: test_a.py::test_a[2]", "not run: test_a.py::test_a[3]"]
 
@@ -488,7 +542,7 @@ def test_reports_of_a_crash_reach_hooks_and_junit(stage: Stage) -> None:
     junit = stage.base / "junit.xml"
     run = stage.run(f"--junitxml={junit}", "-p", "junitxml", workers=1)
     assert "crashitem test_a.py::test_ends failed call" in run.notes
-    assert "down gw0 its process ended with exit code 3" in run.notes
+    assert "down gw0 Not properly terminated: its process ended with exit code 3" in run.notes
     assert "down gw1 None" in run.notes
     text = junit.read_text(encoding="utf-8")
     assert 'tests="13"' in text
@@ -524,6 +578,16 @@ def test_a_module_that_ends_the_process_when_imported(stage: Stage, end: str) ->
     assert "importing b" in run.text
     reason = next(line for line in reversed(run.text.splitlines()) if line.startswith("!"))
     assert "the process that collects the tests is gone" in reason
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_the_first_worker_may_crash_while_it_collects(stage: Stage, start: str) -> None:
+    """A forked one is configured as the first, and collects for all."""
+    stage.write(test_a="os._exit(3)")
+    run = stage.run("--max-worker-restart=0", start)
+    assert run.exit == pytest.ExitCode.INTERNAL_ERROR
+    text = "worker gw0 crashed and worker restarting disabled (--max-worker-restart)"
+    assert f"! xdist: {text} !" in run.text
 
 
 def test_a_conftest_that_ends_the_process_in_configure(stage: Stage) -> None:
@@ -680,6 +744,78 @@ def test_ends(ends): assert "this" == "that"
     assert "exit code 3" in run.report("ERROR at teardown of test_ends")
 
 
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_a_passed_call_is_not_lost_if_the_teardown_ends_the_process(
+    stage: Stage, start: str
+) -> None:
+    """Whether the next test is in its queue, or it asks for one in the teardown (the last)."""
+    stage.write(
+        conftest="""
+        def pytest_runtest_logreport(report):
+            if hasattr(report, "node"): note("told", report.nodeid[-2], report.when, report.outcome)
+        """,
+        test_a="""
+        @pytest.fixture
+        def ends():
+            yield
+            os._exit(3)
+        @pytest.mark.parametrize("n", range(3))
+        def test_ends(ends, n): print("passed before")
+        """,
+    )
+    run = stage.run(start, "--junit-xml=junit.xml", workers=1)
+    assert (run.exit, run.counts) == (1, {"passed": 3, "failed": 3})
+    assert [line for line in run.notes if line.startswith("told")] == [
+        f"told {n} {told}"
+        for n in range(3)
+        for told in ("setup passed", "call passed", "call failed")
+    ]
+    assert "its process ended with exit code 3" in run.report("test_ends[1]")
+    cases = ET.parse(stage.path / "junit.xml").getroot().iter("testcase")
+    assert [[child.tag for child in case] for case in cases] == [["failure"]] * 3
+
+
+@pytest.mark.parametrize("start", [FORK, SPAWN])
+def test_what_a_plugin_wrote_to_the_terminal_before_it_ended_the_process(
+    stage: Stage, start: str
+) -> None:
+    """As pytest-timeout does with ``--timeout-method=thread``, from a thread of its own."""
+    stage.write(
+        conftest="""
+        import threading
+        def write(terminal, text):
+            terminal.sep("+", title="Timeout")
+            terminal.write(text)
+            terminal.flush()
+        def end(item):
+            write(item.config.get_terminal_writer(), "Stack of MainThread \u2713")
+            os._exit(1)
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            write(item.config.get_terminal_writer(), "earlier")
+            if "ends" in item.name: write(item.config.get_terminal_writer(), "of this phase")
+            return (yield)
+        @pytest.fixture
+        def of_plugin(request):
+            return threading.Thread(target=end, args=[request.node])
+        """,
+        test_a=around("""
+def test_ends(of_plugin):
+    of_plugin.start()
+    of_plugin.join()
+"""),
+    )
+    run = stage.run(start)
+    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
+    report = run.report("test_ends")
+    _, title, written = report.partition("Written to the terminal")
+    assert title, report
+    for text in ("+ Timeout +", "of this phase", "Stack of MainThread \u2713"):
+        assert text in written
+    assert written.count("earlier") == 1
+    assert "Written to the terminal" not in run.text.replace(report, "")
+
+
 def test_maxfail_counts_over_all_workers(stage: Stage) -> None:
     stage.write(
         test_a="""
@@ -798,7 +934,7 @@ def test_a_worker_that_runs_another_test_than_it_was_given_is_noticed(stage: Sta
     )
     run = stage.run(workers=1)
     assert run.exit == pytest.ExitCode.INTERNAL_ERROR
-    assert "worker gw0 started test 2, but running there is None and queued 1" in run.text
+    assert "worker gw0 started test 2, but running there is nothing and queued 1" in run.text
     assert "This is a fault of pytest-braid" in run.text
 
 

@@ -58,7 +58,7 @@ def holding_in_two_workers(stage: Stage, hold: str = "hold(worker)") -> Running:
 
 
 def require_both_named(run: Running, ended: Ended) -> None:
-    told = ended.section("braid: interrupted while running")
+    told = ended.section("Interrupted while running")
     assert sorted(re.sub(r"\d+\.\d\d s", "... s", line) for line in told.splitlines()) == sorted(
         f"{worker}: test_a.py::test_n[{n}] (after ... s)"
         for worker, n in map(str.split, run.noted("second"))
@@ -148,7 +148,7 @@ def test_ctrl_c_in_a_fixture_s_teardown_leaves_the_others_theirs(stage: Stage) -
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
     assert "down session" in ended.notes
-    assert "gw0: test_a.py::test_a (after" in ended.section("braid: interrupted while running")
+    assert "gw0: test_a.py::test_a (after" in ended.section("Interrupted while running")
 
 
 def test_ctrl_c_once_does_not_interrupt_the_teardown_that_it_causes(stage: Stage) -> None:
@@ -190,7 +190,7 @@ def test_ctrl_c_while_workers_end_their_sessions(stage: Stage) -> None:
     ended = run.end()
     assert (ended.exit, ended.counts) == (pytest.ExitCode.INTERRUPTED, {"passed": 1})
     assert "finished" in ended.notes
-    assert not ended.section("braid: interrupted while running")
+    assert not ended.section("Interrupted while running")
 
 
 def test_ctrl_c_reaches_a_worker_that_is_being_born(stage: Stage) -> None:
@@ -232,7 +232,7 @@ def test_ctrl_c_twice_ends_at_once_what_does_not_heed_the_first(stage: Stage) ->
     run.send(signal.SIGINT)
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
-    assert "gw0: test_a.py::test_stubborn" in ended.section("braid: interrupted while running")
+    assert "gw0: test_a.py::test_stubborn" in ended.section("Interrupted while running")
 
 
 def test_ctrl_c_twice_ends_a_teardown(stage: Stage) -> None:
@@ -252,7 +252,37 @@ def test_ctrl_c_twice_ends_a_teardown(stage: Stage) -> None:
     run.send(signal.SIGINT)
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
-    assert ended.section("braid: interrupted while running").count("::test_a") == 1
+    assert ended.section("Interrupted while running").count("::test_a") == 1
+
+
+def test_two_signals_at_once_name_the_test_that_runs(stage: Stage) -> None:
+    """Both are there before the controller, stopped meanwhile, has heard which one that is."""
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(24))
+        def test_a(n): hold(str(n))
+        """
+    )
+    run = stage.start(gates=("0", "1"), workers=1)
+    run.expect("holding 0")
+    run.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, run.process.pid, os.WSTOPPED | os.WNOWAIT)
+    run.release("0")
+    run.expect("holding 1")
+    run.send(signal.SIGINT)
+    run.send(signal.SIGTERM)
+    run.send(signal.SIGCONT)
+    ended = run.end()
+    assert ended.exit == pytest.ExitCode.INTERRUPTED
+    told = ended.section("Interrupted while running")
+    assert re.fullmatch(r"gw0: test_a\.py::test_a\[1\] \(after \d+\.\d\d s\)\n", told), ended.text
+
+
+def test_a_keyboard_interrupt_of_a_test_names_it(stage: Stage) -> None:
+    stage.write(test_a="def test_a(): pass\ndef test_b(): raise KeyboardInterrupt")
+    ended = stage.run(workers=1)
+    assert (ended.exit, ended.counts) == (pytest.ExitCode.INTERRUPTED, {"passed": 1})
+    assert ended.section("Interrupted while running").startswith("gw0: test_a.py::test_b (after")
 
 
 def test_ctrl_c_twice_ends_a_spawned_worker_that_has_no_test_yet(stage: Stage) -> None:
@@ -308,7 +338,7 @@ def test_a_test_that_catches_ctrl_c_ends_as_it_likes_and_no_other_begins(stage: 
     ended = run.end()
     assert (ended.exit, ended.counts) == (pytest.ExitCode.INTERRUPTED, {"passed": 1})
     assert ended.ran == Counter(["it"])
-    assert not ended.section("braid: interrupted while running")
+    assert not ended.section("Interrupted while running")
 
 
 @pytest.mark.parametrize("handler", ["signal.SIG_IGN", "lambda *_: note('handled')"])
@@ -343,7 +373,7 @@ def test_a_test_that_lets_ctrl_c_kill_the_process_is_cut_short(stage: Stage) -> 
     run.send(signal.SIGINT)
     ended = run.end()
     assert ended.exit == pytest.ExitCode.INTERRUPTED
-    assert "gw0: test_a.py::test_default" in ended.section("braid: interrupted while running")
+    assert "gw0: test_a.py::test_default" in ended.section("Interrupted while running")
     assert "failed" not in ended.counts
     assert not ended.ran
 
@@ -495,7 +525,7 @@ def test_ctrl_c_ends_the_run_in_each_phase(stage: Stage, phase: str, start: str)
     assert "KeyboardInterrupt" in (ended.errors if is_over else ended.text)
     assert "INTERNALERROR" not in ended.text
     if phase in CUTS:
-        assert "::test_" in ended.section("braid: interrupted while running")
+        assert "::test_" in ended.section("Interrupted while running")
 
 
 @pytest.mark.parametrize("phase", PHASES)

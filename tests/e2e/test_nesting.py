@@ -67,8 +67,8 @@ def state():
     return (
         [signal.getsignal(n) for n in range(1, 32) if n not in (9, 19)], signal.set_wakeup_fd(-1),
         sys.excepthook, sys.stdout, sys.stderr, sys.path[:], os.getcwd(), sorted(os.environ),
-        warnings.filters[:], gc.get_freeze_count(), gc.isenabled(), os.umask(0o22), os.getpgid(0),
-        random.getstate(), sys.gettrace(), sys.meta_path[:], sys.path_hooks[:],
+        warnings.filters[:], gc.get_freeze_count(), gc.isenabled(), gc.callbacks[:], os.umask(0o22),
+        os.getpgid(0), random.getstate(), sys.gettrace(), sys.meta_path[:], sys.path_hooks[:],
     )
 pytest.main(["-q", "-p", "braid", "-n2"])
 before = state()

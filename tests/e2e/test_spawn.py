@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.e2e.running import Stage
+from tests.e2e.running import Ended, Stage
 from tests.e2e.serial import Suite, differences
 
 SPAWN = "--start-method=spawn"
@@ -477,21 +477,56 @@ def test_nothing_of_braid_is_warned_of(suite: Suite) -> None:
 OBJECT = """
     import sys, threading, pytest
     class Plugin:
-        def pytest_runtest_call(self): raise ValueError("told")
-    sys.exit(pytest.main(["-p", "braid", "-n2", *sys.argv[1:]], plugins=[Plugin()]))
+        seen = []
+        def pytest_runtest_logreport(self, report): self.seen.append(report.when)
+        def pytest_sessionfinish(self): print("seen", len(self.seen))
+        MORE
+    sys.exit(pytest.main(["-p", "braid", "-n2", *sys.argv[1:]], plugins=["named", Plugin()]))
 """
+HOOK = "def pytest_runtest_call(self): pass"
+FIXTURE = "own = pytest.fixture(lambda self: 1)"
+HOLDS = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
 
 
-@pytest.mark.parametrize("way", [SPAWN, "--start-method=auto"])
-def test_a_plugin_that_is_an_object_is_not_dropped(stage: Stage, way: str) -> None:
-    holds = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
-    stage.write(run=OBJECT, test_a=holds + "\ndef test_a(): pass\ndef test_b(): pass")
+def with_object(stage: Stage, way: str, more: str, *, holds: bool) -> Ended:
+    tests = "def test_a(): pass\ndef test_b(): pass"
+    named = "def pytest_collection(): note('named')"
+    stage.write(run=OBJECT.replace("MORE", more), test_a=HOLDS * holds + tests, named=named)
     run = stage.prepare(braid=False)
     run.replace_command(sys.executable, "run.py", way)
-    ended = run.start().end()
+    return run.start().end()
+
+
+@pytest.mark.parametrize(("more", "name"), [(HOOK, "pytest_runtest_call"), (FIXTURE, "own")])
+@pytest.mark.parametrize("way", [SPAWN, "--start-method=auto"])
+def test_a_plugin_that_is_an_object_is_not_dropped(
+    stage: Stage, way: str, more: str, name: str
+) -> None:
+    ended = with_object(stage, way, more, holds=True)
     assert ended.exit == pytest.ExitCode.USAGE_ERROR
     assert "braid cannot spawn workers: pytest.main(plugins=[...]) was given <" in ended.errors
-    assert "Give the name of a module that is a plugin" in ended.errors
+    assert f"and tests need its {name}. Give the name of a module that is" in ended.errors
+    is_asked = way == SPAWN
+    assert ("let workers be forked (--start-method fork)" in ended.errors) == is_asked
+    assert ("keeps workers from being forked:\n  - " in ended.errors) != is_asked
+
+
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("way", [SPAWN, "--start-method=auto"])
+def test_an_object_that_only_hears_of_the_run_hears_of_it(
+    stage: Stage, way: str, holds: bool
+) -> None:
+    ended = with_object(stage, way, "", holds=holds)
+    assert (ended.exit, ended.counts) == (0, {"passed": 2})
+    assert "seen 6" in ended.text
+    assert len(ended.notes) > 1  # what was given by its name is in workers, too
+
+
+def test_an_object_is_in_workers_that_are_forked(stage: Stage) -> None:
+    called = "def pytest_runtest_call(self): raise ValueError('told')"
+    ended = with_object(stage, "--start-method=auto", called, holds=False)
+    assert ended.counts == {"failed": 2}
+    assert "ValueError: told" in ended.text
 
 
 @pytest.mark.parametrize("name", ["json", "platform", "select", "subprocess", "socket"])

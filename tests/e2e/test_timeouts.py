@@ -45,9 +45,9 @@ def line_of(source: str, text: str) -> int:
     return 2 + next(n for n, line in enumerate(source.splitlines(), 1) if text in line)
 
 
-def hung(run: Ended, name: str = "test_hangs") -> str:
+def hung(run: Ended, name: str = "test_hangs", passed: int = 12) -> str:
     """The report of the test that hung; nothing else has failed."""
-    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
+    assert (run.exit, run.counts) == (1, {"passed": passed, "failed": 1})
     report = run.report(name)
     assert "Timeout " in report
     return report
@@ -173,7 +173,7 @@ def test_hangs(ends): note("ran it")
 """)
     )
     run = stage.run(workers=1)
-    hung(run)
+    hung(run, passed=13)
     assert run.ran == OTHERS + Counter({"it": 1})
     assert "goes on" in run.notes
 
@@ -234,8 +234,9 @@ class TestIt:
     )
     stage.write(test_a=source)
     run = stage.run()
-    report = hung(run, "TestIt.test_hangs")
-    assert run.ran == OTHERS + Counter({"it": 1} if "teardown" in place else {})
+    passed = "teardown" in place  # and that is told, too
+    report = hung(run, "TestIt.test_hangs", 12 + passed)
+    assert run.ran == OTHERS + Counter({"it": 1} if passed else {})
     assert f"Timeout at test_a.py:{line_of(source, 'time.sleep')} in slow, after 0.5 s" in report
 
 
@@ -260,7 +261,7 @@ def test_the_last_test_is_to_blame_for_a_wider_fixture(stage: Stage, scope: str)
         """,
     )
     run = stage.run("--test-timeout=2", workers=1)
-    assert (run.exit, run.counts) == (1, {"passed": 11, "failed": 1})
+    assert (run.exit, run.counts) == (1, {"passed": 12, "failed": 1})
     assert run.ran == Counter(map(str, range(12)))
     last = "test_a[5]" if scope == "module" else "test_b[11]"
     assert "in slow, after 2 s (--test-timeout)" in run.report(last)
@@ -315,17 +316,19 @@ def test_so_has_that_of_a_worker_that_came_too_late(stage: Stage) -> None:
             os.register_at_fork(before=before, after_in_child=after)
         def pytest_sessionfinish(session):
             if os.environ.get("PYTEST_XDIST_WORKER") == "gw1": time.sleep(100)
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" not in os.environ: note("finished", nodeid)
         """,
         test_a="""
-        def test_1(): note("ran 1")
+        def test_1(): assert not "enough"
         def test_2(): note("ran 2")
         """,
     )
-    running = stage.start("--test-timeout=2", gates=("birth",))
-    running.expect("holding birth", "ran 1", "ran 2")
+    running = stage.start("-x", "--test-timeout=2", gates=("birth",))
+    running.expect("holding birth", "finished test_a.py::test_1")
     running.release("birth")
     run = running.end()
-    assert (run.exit, run.counts) == (1, {"passed": 2})
+    assert (run.exit, run.counts, run.ran) == (1, {"failed": 1}, Counter())
     assert run.section("braid: workers that died without a test").startswith(
         "worker 'gw1' ran out of time while it ended its session (fixtures of session scope, "
         "pytest_sessionfinish): at conftest.py:"

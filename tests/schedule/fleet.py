@@ -520,7 +520,8 @@ class Fleet:
         assert not self.stopping, "giving up after a stop"
         assert not self.excused, "giving up after the crash of a worker that was to be replaced"
         assert restarts == self.restarts
-        assert self.settings.max_restarts in (None, restarts)
+        limit = self.settings.max_restarts
+        assert limit is None or (restarts <= limit < self.scheduler.crashes)
         self.stopping = self.gave_up = True
 
     # What becomes of tests.

@@ -111,16 +111,17 @@ class TestStart:
 
 
 def test_the_walk_in_the_docstring() -> None:
-    scheduler = scheduler_for(tests=2, workers=2)
-    scheduler.start(0.0)
+    scheduler = scheduler_for(tests=3, workers=2)
+    assert scheduler.start(0.0)[2:] == [Assign(0, (0,)), Assign(1, (1, 2))]
     assert feed(scheduler, ready(0), started(0, 0)) == NOTHING
     assert feed(scheduler, asked(0)) == [Revoke(1)]
-    assert feed(scheduler, revoked(1, 1)) == [Assign(0, (1,))]
-    assert feed(scheduler, ready(1), asked(1)) == [End(1)]
-    assert feed(scheduler, finished(0, 0), started(0, 1)) == NOTHING
+    assert feed(scheduler, revoked(1, 1, 2)) == [Assign(0, (2,)), Assign(1, (1,))]
+    assert feed(scheduler, ready(1), finished(0, 0), started(0, 2), started(1, 1)) == NOTHING
     assert feed(scheduler, asked(0)) == [End(0)]
+    assert feed(scheduler, asked(1)) == [End(1)]
+    assert feed(scheduler, finished(0, 2)) == NOTHING
     assert not scheduler.done
-    assert feed(scheduler, finished(0, 1)) == [Finish(0), Finish(1)]
+    assert feed(scheduler, finished(1, 1)) == [Finish(0), Finish(1)]
     assert scheduler.done
 
 
@@ -227,6 +228,14 @@ class TestCrashes:
         scheduler = running(tests=3, workers=3, max_restarts=0)
         assert feed(scheduler, asked(0), finished(0, 0), asked(1)) == [End(1)]
         assert feed(scheduler, died(2)) == [Assign(0, (2,))]
+
+    def test_crashes_that_need_no_successor_count_too(self) -> None:
+        scheduler = running(tests=5, workers=4, max_restarts=1)
+        assert feed(scheduler, asked(0), finished(0, 0), asked(1)) == [End(0), End(1)]
+        feed(scheduler, died(1, running=1))
+        assert (scheduler.crashes, scheduler.exceeded) == (1, None)
+        feed(scheduler, died(2, running=2))
+        assert (scheduler.crashes, scheduler.exceeded) == (2, 1)
 
     def test_without_restarts_the_first_crash_gives_up(self) -> None:
         scheduler = running(tests=6, workers=2, max_restarts=0)

@@ -212,11 +212,10 @@ class TestCrashes:
         assert feed(scheduler, asked(1)) == [End(1)]
         assert feed(scheduler, died(0, running=0)) == [Assign(1, (1, 2))]
 
-    def test_the_rest_of_a_unit_is_a_unit_that_has_not_begun(self) -> None:
+    def test_the_rest_of_a_unit_stays_with_the_successor_that_begins_with_it(self) -> None:
         scheduler = running("aaab", workers=2)
         feed(scheduler, died(0, running=0))
-        assert feed(scheduler, finished(1, 3), asked(1)) == [Revoke(2)]
-        assert feed(scheduler, revoked(2, 1, 2)) == [Assign(1, (1,))]
+        assert feed(scheduler, finished(1, 3), asked(1)) == [End(1)]
 
     def test_only_a_successor_takes_over_a_copy_of_the_collection(self) -> None:
         scheduler = running("aab", workers=2, mode=Mode.EACH, max_restarts=1)

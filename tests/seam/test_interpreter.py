@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -146,3 +147,129 @@ def test_a_process_that_outlives_its_parent_for_a_moment_ends() -> None:
         interpreter.die_with(parent=1 if os.getppid() != 1 else 2)
         os._exit(0)  # not reached
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+KEPT_FROZEN = """
+import gc, weakref
+from pytest_braid.seam import interpreter
+
+gc.disable()
+interpreter.freeze()
+interpreter.keep_frozen()
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+print("frozen:", interpreter.is_frozen())
+before = gc.get_freeze_count()
+kept = [Node() for _ in range(1000)]
+garbage = weakref.ref(Node())
+gc.collect(1)
+print("young:", gc.get_freeze_count() > before)
+gc.collect()
+print("full:", gc.get_freeze_count() >= before + 1000, "garbage:", garbage())
+print("all are found:", sum(type(each) is Node for each in gc.get_objects()))
+kept = None
+print("frozen:", interpreter.is_frozen())
+print("collected:", gc.collect() >= 1000, gc.get_freeze_count() < 1000, gc.callbacks)
+"""
+
+
+def test_what_a_full_collection_leaves_is_frozen_until_somebody_looks() -> None:
+    assert printed_by(KEPT_FROZEN) == [
+        "frozen: True",
+        "young: False",
+        "full: True garbage: None",
+        "all are found: 1000",
+        "frozen: False",
+        "collected: True True []",
+    ]
+
+
+AT_EXIT = """
+import atexit, gc, io, socket, tempfile
+from pytest_braid.seam import interpreter
+
+class Farewell:
+    def __del__(self):
+        print("farewell")
+
+class Cycle:
+    def __init__(self, held):
+        self.held, self.itself = held, self
+
+def generator():
+    try:
+        yield
+    finally:
+        print("farewell")
+
+def begun():
+    found = generator()
+    next(found)
+    return found
+
+def closed(file):
+    file.close()
+    return file
+
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 1000))
+atexit.register(interpreter.leave_heap_alone)
+{name}
+"""
+
+
+@pytest.mark.parametrize(
+    "held",
+    ["None", "io.StringIO()", "closed(socket.socket())", "closed(open({path!r}, 'w'))"],
+)
+def test_a_heap_without_a_finalizer_that_has_something_to_do_is_left_alone(
+    tmp_path: Path, held: str
+) -> None:
+    kept = f"KEPT = Cycle({held.format(path=str(tmp_path / 'file'))})"
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: True"]
+
+
+@pytest.mark.parametrize("held", ["Farewell()", "begun()"])
+def test_a_finalizer_that_nobody_has_called_is_called_at_exit(held: str) -> None:
+    kept = f"KEPT = Cycle({held})"
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False", "farewell"]
+
+
+def test_an_open_file_is_written_at_exit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    kept = f"KEPT = Cycle(open({str(file)!r}, 'w'))\nKEPT.held.write('text')"
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False"]
+    assert file.read_text() == "text"
+
+
+def test_what_goes_to_a_standard_stream_another_way_is_written_at_exit() -> None:
+    kept = "KEPT = Cycle(open(1, 'w', closefd=False))\nKEPT.held.write('text')"
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False", "text"]
+
+
+def test_a_temporary_file_is_removed_at_exit(tmp_path: Path) -> None:
+    kept = f"KEPT = Cycle(tempfile.NamedTemporaryFile(dir={str(tmp_path)!r}))"
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_object_that_cannot_be_asked_leaves_all_as_usual() -> None:
+    kept = """
+class Meta(type):
+    def __getattribute__(cls, name):
+        raise RuntimeError(name)
+class Odd(metaclass=Meta):
+    pass
+KEPT = Cycle(Odd())
+"""
+    assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False"]
+
+
+def printed_by(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not done.stderr
+    return done.stdout.splitlines()

@@ -11,6 +11,12 @@ import pytest
 from pytest_braid.seam import session
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configurations made here load none of the plugins that happen to be installed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def test_pytest_s_own_temporary_directories_are_known(pytestconfig: pytest.Config) -> None:
     assert session.probe_basetemp(pytestconfig) is None
 

@@ -28,11 +28,23 @@ def in_a_process_that_is_killed(work: Callable[[], None]) -> None:
 def test_a_claim_outlives_its_process(test: int) -> None:
     with tempfile.TemporaryFile() as file:
         ours = Claim(file.fileno())
-        assert ours.get() is None
+        assert ours.get() == {}
         in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(test))
-        assert ours.get() == test
-        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(None))
-        assert ours.get() is None
+        assert ours.get() == {test: 0}
+        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(3))
+        assert ours.get() == {3: 0}
+        ours.close()
+
+
+def test_each_strand_has_a_claim() -> None:
+    with tempfile.TemporaryFile() as file:
+        ours = Claim(file.fileno())
+        last = Claim.STRANDS - 1
+        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(4, last, 2**64 - 1))
+        in_a_process_that_is_killed(lambda: Claim(file.fileno()).set(2, 1, 9))
+        assert ours.get() == {2: 9, 4: 2**64 - 1}
+        assert ours.place.get() == ""
+        assert not ours.is_forbidden()
         ours.close()
 
 
@@ -41,7 +53,7 @@ def test_a_second_look_does_not_empty_a_claim() -> None:
         one = Claim(file.fileno())
         one.set(5)
         two = Claim(file.fileno())
-        assert two.get() == 5
+        assert two.get() == {5: 0}
         one.close()
         two.close()
 
@@ -54,7 +66,7 @@ def test_the_worker_sees_that_it_may_begin_nothing_more() -> None:
         ours.forbid()
         assert workers.is_forbidden()
         workers.set(7)
-        assert (ours.get(), workers.is_forbidden()) == (7, True)
+        assert (ours.get(), workers.is_forbidden()) == ({7: 0}, True)
         ours.close()
         workers.close()
 

@@ -116,8 +116,10 @@ def fatal(end: End, how: str, *words: str) -> dict[str, Fault]:
         "call": Fault(failed, how, words, end=end),
         "call, xfail": Fault(failed, how, words, mark="@pytest.mark.xfail", end=end),
         "setup": Fault(failed, words=words, fixture=how, end=end, runs=False),
-        "teardown": Fault(failed, words=words, fixture=undone, end=end),
-        "teardown of a skip": Fault(failed, "pytest.skip()", words, fixture=undone, end=end),
+        "teardown": Fault(("passed", "failed"), words=words, fixture=undone, end=end),
+        "teardown of a skip": Fault(
+            ("skipped", "failed"), "pytest.skip()", words, fixture=undone, end=end
+        ),
         "teardown of a failure": Fault(
             ("failed", "error at teardown"),
             "assert not 'this'",

@@ -56,15 +56,16 @@ class Plan(NamedTuple):
 
 
 def blamed(case: Case, fixture: Fixture) -> Case:
-    """What becomes of a test in whose teardown that fixture's is. Of one that ends its process in
-    it, only failures have been told before."""
+    """What becomes of a test in whose teardown that fixture's is. If it ends its process in it,
+    nothing is told of that teardown besides."""
     if fixture.end is End.DONE:
         more = () if case.undone else ("xfailed" if case.forgiven else "error at teardown",)
         undone = (*case.undone, *fixture.words)
         return case._replace(outcome=(*case.outcome, *more), undone=undone)
-    told = tuple(each for each in case.outcome if each in {"failed", "error at setup"})
+    told = tuple(each for each in case.outcome if each != "error at teardown")
+    has_failed = not {"failed", "error at setup"}.isdisjoint(told)
     return case._replace(
-        outcome=(*told, "error at teardown") if told else ("failed",),
+        outcome=(*told, "error at teardown" if has_failed else "failed"),
         words=(*case.words, *fixture.words, f"crashed while running '{case.test}'"),
         undone=(),
         end=End.CRASHED,

@@ -248,7 +248,6 @@ def _timeout(method: str) -> Case:
         looks.lines("failures", r"^E  |^test_slow.py:\d+: ") if not threads else lambda _: {},
         steps=((f"--timeout-method={method}", "--timeout=20"),),
         ends="test_hangs" if threads else "",
-        remark="they go to the terminal writer, and a worker has no terminal" if threads else "",
         shows=r"(?s)\+ Timeout \+.*test_hangs" if threads else "",
         in_contract=True,
     )

@@ -6,7 +6,7 @@ so this module imports little.
 
 from __future__ import annotations
 
-import gc
+import atexit
 import os
 import socket
 import sys
@@ -45,7 +45,7 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
     files, place, parent = nameless_files(3), Place(), os.getpid()
     interpreter.flush_files()
     seeded = interpreter.seeded_random()
-    is_ours_to_thaw = not gc.get_freeze_count()
+    is_ours_to_thaw = not interpreter.is_frozen()
     interpreter.freeze()
     pid = interpreter.fork()
     if pid == 0:
@@ -55,7 +55,10 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
         begin(config, theirs, ZygoteKit(out, err, log if redirect else None, place, parent))
         return None
     if is_ours_to_thaw:
+        interpreter.keep_frozen()
         config.add_cleanup(interpreter.thaw)
+        atexit.unregister(interpreter.leave_heap_alone)
+        atexit.register(interpreter.leave_heap_alone)
     theirs.close()
     return Child(pid, partial(_wait, pid), ours, files, place)
 

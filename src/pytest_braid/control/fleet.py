@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from pytest_braid.control.child import Child, nameless_files
 from pytest_braid.control.interrupts import interrupts_held
-from pytest_braid.control.stacks import main_thread_first, own_frames
+from pytest_braid.control.stacks import own_frames, thread_first
 from pytest_braid.model.limits import Limit
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
@@ -36,7 +37,8 @@ _DUMP = 1 << 20
 """Bytes of faulthandler's dumps that are read; one is of a hundred threads at most."""
 
 _PRINTED = 20000
-"""Characters of the zygote's output that an error shows: the last ones."""
+"""Characters that an error shows of the zygote's output, or of what was meant for a terminal: the
+last ones."""
 
 
 class Zygote:
@@ -157,10 +159,23 @@ class Duty(Enum):
     RETIRED = "it has done so, and its process ends"
 
 
+@dataclass(eq=False, slots=True)
+class Underway:
+    """A test that a worker has begun and not ended."""
+
+    test: int
+    since: float
+    """When it began, in seconds of the monotonic clock."""
+    outcome: str | None = None
+    """If it has one, and only its teardown is to come."""
+
+
 class Overrun(NamedTuple):
     """What is remembered of a worker whose time was up, from the moment when its end began."""
 
     limit: Limit
+    test: int | None
+    """The test whose time it was."""
     printed: list[tuple[str, str]]
     """Report sections: what its running phase had printed."""
     dumped: int
@@ -190,7 +205,7 @@ class Worker:
         self.queue = QueueWriter()
         ours, self._theirs = socket.socketpair()
         self.channel: Channel[m.FromWorker] = Channel(ours, m.FromWorker)
-        self._out, self._err, self._fault, self._shared = nameless_files(4)
+        self._out, self._err, self._fault, self._screen, self._shared = nameless_files(5)
         self._claim = Claim(self._shared.fileno())
         self.mark = new_mark() if is_live else b""
         """What it puts into its live output (``worker.live``)."""
@@ -201,15 +216,11 @@ class Worker:
         self.queued = 0
         """Tests given to it that it has not begun."""
         self.last_test: int | None = None
-        self.since = 0.0
-        """When that test began, in seconds of the monotonic clock."""
-        self.is_decided = False
-        """Whether that test has its outcome, and only its teardown is to come."""
+        """The test that it has begun last."""
+        self.underway: dict[int, Underway] = {}
         self.duty = Duty.TESTS
         self.is_ready = False
         """Whether it has said that it will take tests."""
-        self.limit: Limit | None = None
-        """Of what it does now."""
         self.overrun: Overrun | None = None
         """Set once its time is up. What it says from then on is nobody's business any more."""
 
@@ -218,7 +229,7 @@ class Worker:
         return f"gw{self.slot}"
 
     def start(self, zygote: Zygote, packed: bytes, tally: int) -> None:
-        files = (self._theirs, self._out, self._err, self._fault, self._shared)
+        files = (self._theirs, self._out, self._err, self._fault, self._screen, self._shared)
         kept = (self.queue.reading_end, *(file.fileno() for file in files), tally)
         order = m.Fork(self.number, self.slot, packed, self.mark)
         zygote.send(order, WorkerKit(*kept, *self._printing).descriptors())
@@ -286,43 +297,53 @@ class Worker:
         """The controller's number of its test."""
         return self._first + (own if self._order is None else self._order[own])
 
-    def claimed(self) -> int | None:
-        """The test that it was running when it was last seen alive."""
-        test = self._claim.get()
-        return None if test is None else self._number(test)
+    def begin(self, test: int, at: float) -> None:
+        """It has begun a test."""
+        self.last_test = test
+        self.underway[test] = Underway(test, at)
+        self.queued -= 1
+
+    def claimed(self) -> list[int]:
+        """The tests that it has begun last, in each of its strands, when it was last seen alive."""
+        return [self._number(test) for test in self._claim.get()]
 
     def place(self) -> str:
         """The node id of what it began to collect last, if it collects for itself."""
         return self._claim.place.get()
 
     def _printed(self) -> list[tuple[str, str]]:
-        sections = [
-            ("Captured stdout", _tail(self._out, _TAIL)),
-            ("Captured stderr", _tail(self._err, _TAIL)),
-        ]
-        return [(title, text) for title, text in sections if text]
+        return _with_text(
+            [
+                ("Captured stdout", _tail(self._out, _TAIL)),
+                ("Captured stderr", _tail(self._err, _TAIL)),
+            ]
+        )
 
     def last_words(self) -> list[tuple[str, str]]:
         """Report sections: what its running phase had printed, and faulthandler's dump."""
         if self.overrun is not None:
-            printed, dump = self.overrun.printed, ("Stacks of all threads", self.stacks())
-        else:
-            printed = self._printed()
-            dump = ("Fatal error (faulthandler)", own_frames(self._dump(0)))
-        return [*printed, dump] if dump[1] else printed
+            return _with_text([*self.overrun.printed, ("Stacks of all threads", self.stacks())])
+        return _with_text(
+            [
+                *self._printed(),
+                ("Written to the terminal", _tail(self._screen, _PRINTED)),
+                ("Fatal error (faulthandler)", own_frames(self._dump(0))),
+            ]
+        )
 
-    def condemn(self) -> None:
+    def condemn(self, limit: Limit, test: int | None) -> None:
         """Its time is up: from here on it is about to die, and begins no other test."""
-        assert self.limit is not None
         dumped = os.fstat(self._fault.fileno()).st_size
-        self.overrun = Overrun(self.limit, self._printed(), dumped)
+        self.overrun = Overrun(limit, test, self._printed(), dumped)
         self._claim.forbid()
 
     def stacks(self) -> str:
-        """What it has dumped since its time was up, the thread first that runs the tests; empty if
+        """What it has dumped since its time was up, the thread first that runs the test; empty if
         it could not."""
         assert self.overrun is not None
-        return own_frames(main_thread_first(self._dump(self.overrun.dumped)))
+        threads = {self._number(test): thread for test, thread in self._claim.get().items()}
+        thread = threads.get(-1 if self.overrun.test is None else self.overrun.test, 0)
+        return own_frames(thread_first(self._dump(self.overrun.dumped), thread))
 
     def _dump(self, start: int) -> str:
         return os.pread(self._fault.fileno(), _DUMP, start).decode(errors="replace")
@@ -331,8 +352,12 @@ class Worker:
         self.channel.close()
         self.queue.close()
         self._claim.close()
-        for file in (self._out, self._err, self._fault, self._shared):
+        for file in (self._out, self._err, self._fault, self._screen, self._shared):
             file.close()
+
+
+def _with_text(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(title, text) for title, text in sections if text]
 
 
 def _tail(file: IO[bytes], length: int) -> str:

@@ -45,6 +45,8 @@ class Intake:
         """What the process said that waits for orders now: the collection is over."""
         self.is_failed = False
         """Whether it has failed, and ends by itself."""
+        self.is_cut = False
+        """Whether its process was gone before the collection was over."""
 
     def note_warning(self, warning: Any) -> None:
         """The controller has been warned while it configured itself. The zygote configures the same
@@ -110,6 +112,7 @@ class Intake:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
         if said is None:
+            self.is_cut = True
             self._failures.raise_internal(_how_it_ended(zygote))
         if isinstance(said, m.Goodbye):
             status = int(unpack(said.packed)["exitstatus"])
@@ -129,20 +132,14 @@ class Intake:
             config.cache.set("cache/nodeids", sorted(known))
 
 
-def say_collected(session: pytest.Session, said: m.Collected, workers: int, scheduler: str) -> None:
-    """What the terminal says of a collection; ``scheduler`` is what ``-v`` calls the mode."""
+def say_collected(session: pytest.Session, said: m.Collected) -> None:
+    """What the terminal says of a collection."""
     output.show_collected(session.config, said.found)
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or session.config.option.verbose < 0:
         return
     for line in said.lines:
         reporter.write_line(line)
-    if workers:
-        noun = "worker" if workers == 1 else "workers"
-        items = "item" if len(said.tests) == 1 else "items"
-        reporter.write_line(f"{workers} {noun} [{len(said.tests)} {items}]")
-        if session.config.option.verbose > 0:
-            reporter.write_line(f"scheduling tests via {scheduler}")
 
 
 def _how_it_ended(zygote: Zygote) -> str:

@@ -29,8 +29,8 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-        if noted:
-            signal.raise_signal(signal.SIGINT)
+        for signum in noted:
+            signal.raise_signal(signum)
 
 
 class Interrupts:

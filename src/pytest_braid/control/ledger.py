@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pytest_braid.control.fleet import Duty, Worker
 from pytest_braid.control.replay import Replay
@@ -29,6 +29,14 @@ class Cut(NamedTuple):
     age: float
 
 
+class Suspicion(NamedTuple):
+    """Tests that ran at the same time when their worker died, one of which may have ended it."""
+
+    worker: str
+    tests: tuple[int, ...]
+    why: str
+
+
 class Ledger:
     """Keeps the account, and reports the tests that could not do so themselves."""
 
@@ -42,6 +50,9 @@ class Ledger:
         """Tests that ended more than once, or without having begun: never, or braid is broken."""
         self.deaths: list[str] = []
         """How workers died that had not begun a test, which could tell of it."""
+        self.suspicions: list[Suspicion] = []
+        self.crashed: set[int] = set()
+        """Tests that have ended their worker."""
         self.cut: list[Cut] = []
         """Tests that an interrupt from outside of them has cut short."""
 
@@ -57,20 +68,21 @@ class Ledger:
             return []
         return [test for test in range(self._tests) if test not in self._ended]
 
-    def running(self, worker: Worker) -> int | None:
-        """The test that ran in a worker when it died, or when its time was up."""
+    def running(self, worker: Worker) -> list[int]:
+        """The tests that ran in a worker when it died, or the one whose time was up."""
         # What it claims may have ended, if it died before the next began.
-        test = worker.claimed() if worker.overrun is None else worker.last_test
-        return None if test in self._ended else test
+        overrun = worker.overrun
+        tests = worker.claimed() if overrun is None else [overrun.test]
+        return [test for test in tests if test is not None and test not in self._ended]
 
     def cut_short(self, worker: Worker) -> bool:
-        """Remember the test that runs in a worker, if any: it will have no outcome."""
-        test = worker.last_test
-        if test is None or test in self._ended:
-            return False
-        if all(test != cut.test for cut in self.cut):
-            self.cut.append(Cut(worker.name, test, time.monotonic() - worker.since))
-        return True
+        """Remember the tests that run in a worker, if any: they will have no outcome."""
+        now, known = time.monotonic(), {cut.test for cut in self.cut}
+        running = [one for one in worker.underway.values() if one.test not in self._ended]
+        for one in running:
+            if one.test not in known:
+                self.cut.append(Cut(worker.name, one.test, now - one.since))
+        return bool(running)
 
     def report_crash(
         self, worker: Worker, running: int | None, why: str, printed: str = ""
@@ -80,11 +92,11 @@ class Ledger:
         if running is None:
             self._report_death(worker, why, printed)
             return False
-        if worker.last_test != running:
+        self.crashed.add(running)
+        if running not in worker.underway:
             self._replay.begun(running)
-        is_decided = worker.last_test == running and worker.is_decided
         runs_again = self._replay.crashed(
-            worker.node, running, why, worker.last_words(), "teardown" if is_decided else "call"
+            worker.node, running, why, worker.last_words(), _when(worker, running)
         )
         self._replay.done(running)
         if not runs_again:
@@ -98,11 +110,17 @@ class Ledger:
             running,
             text,
             worker.last_words(),
-            when="teardown" if worker.is_decided else "call",
-            duration=time.monotonic() - worker.since,
+            when=_when(worker, running),
+            duration=time.monotonic() - worker.underway[running].since,
         )
         self._replay.done(running)
         self.count(running)
+
+    def note_suspects(self, worker: Worker, tests: list[int], why: str) -> None:
+        """Several tests ran in a worker that has died: each is to run again, by itself."""
+        self.suspicions.append(Suspicion(worker.name, tuple(tests), why))
+        for test in tests:
+            self._replay.done(test)
 
     def _report_death(self, worker: Worker, why: str, printed: str) -> None:
         """It ran no test when it died. What stood of its fixtures has not been torn down."""
@@ -114,3 +132,10 @@ class Ledger:
             self.deaths.append("\n".join(filter(None, [text, *words, printed.rstrip()])))
         else:
             self._replay.crashed_after(worker.node, worker.last_test, text, worker.last_words())
+
+
+def _when(worker: Worker, test: int) -> Literal["call", "teardown"]:
+    """Where to say that a test ended its process. It has failed of it, whether it had passed before
+    or had not come to that; of one that had failed it is an error of the teardown."""
+    underway = worker.underway.get(test)
+    return "teardown" if underway is not None and underway.outcome == "failed" else "call"

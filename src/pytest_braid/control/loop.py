@@ -20,11 +20,13 @@ from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
+from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
+from pytest_braid.seam import output
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import END, FINISH, RETIRE
 from pytest_braid.wire.values import unpack
@@ -47,6 +49,7 @@ class Loop:
     ``tests`` is the collection, of which the scheduler plans so many ``copies``; ``uncollected``
     are the node ids of what could not be collected. ``make_node``
     makes the node of a slot, which is what plugins see of its workers, and lets them configure it.
+    ``started`` is told how many workers there are at first.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         log: EventLog | None,
+        started: Callable[[int], None],
         waits: Waits | None = None,
     ) -> None:
         self._session = session
@@ -73,6 +77,7 @@ class Loop:
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._log = log
+        self._started = started
         self._waits = waits
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
@@ -85,7 +90,8 @@ class Loop:
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
         self.usage_errors: tuple[str, ...] = ()
-        self.gave_up: int | None = None
+        self.gave_up: str | None = None
+        """In words: that more workers have crashed than may be replaced."""
         self.zygote_died = False
         self.different: dict[str, list[str]] = {}
         """What workers have collected whose collections are not the run's."""
@@ -101,16 +107,20 @@ class Loop:
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
-            self._carry_out(self._scheduler.start(time.monotonic()))
-            for worker in list(self._workers.values()):  # spawned ones may have spoken before
-                self._take_messages(worker)
-            self._take_zygote_messages()
             try:
+                self._start_all()
                 while not self.is_over:
                     self._turn()
             except BaseException:
                 self._let_workers_end()
                 raise
+
+    def _start_all(self) -> None:
+        self._carry_out(self._scheduler.start(time.monotonic()))
+        self._started(len(self._workers))
+        for worker in list(self._workers.values()):  # spawned ones may have spoken before
+            self._take_messages(worker)
+        self._take_zygote_messages()
 
     def _let_workers_end(self) -> None:
         """A hook has raised, or Ctrl-C came twice: then at once, otherwise with teardown. What
@@ -197,38 +207,61 @@ class Loop:
         return bool(select.select([worker.channel.fileno()], [], [], 0)[0])
 
     def _forget(self, worker: Worker) -> None:
-        self._watch.over(worker)
         self._desk.close(worker)
+        self._watch.gone(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
         if self._readable.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
     def _crashed(self, worker: Worker, status: int) -> None:
-        running, is_crash = self.ledger.running(worker), worker.overrun is None
+        suspects, is_crash = self.ledger.running(worker), worker.overrun is None
+        running = suspects.pop() if len(suspects) == 1 else None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
+        error = crash_text(why) if is_crash else why
         self._desk.crashed(worker, self._with_test(running, why))
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
-            self._slots.down(worker.slot, why)
+            self._slots.down(worker.slot, error)
         if self.interrupts.said is not None and status == -signal.SIGINT:
             self.ledger.cut_short(worker)  # ours: a test let it kill
         elif running is not None and not is_crash:
             nodeid = self._tests[running % len(self._tests)].nodeid
             text = self._watch.advise(worker, nodeid, why, status)
             self.ledger.report_timeout(worker, running, text)
+        elif suspects:
+            self.ledger.note_suspects(worker, suspects, why)
         else:
             printed = "" if worker.is_ready else self._zygote.printed()
             if self.ledger.report_crash(worker, running, why, printed):
                 running = None
         self._stop_if_told()
         if leaves:
-            self._gone(worker, why)
+            self._gone(worker, error)
         elif worker.duty is Duty.TESTS:
             died = e.WorkerDied(
-                worker=worker.number, running=running, is_crash=is_crash, at=time.monotonic()
+                worker=worker.number,
+                running=running,
+                is_crash=is_crash,
+                suspects=tuple(suspects),
+                at=time.monotonic(),
             )
-            self._tell(died)
+            self._tell_death(worker, died, error)
+
+    def _tell_death(self, worker: Worker, died: e.WorkerDied, error: str) -> None:
+        """And say what becomes of it, unless it was to be replaced anyway (``--forked``)."""
+        crashes, numbers = self._scheduler.crashes, {*self._workers}
+        self._tell(died)
+        if self._scheduler.crashes == crashes or self._is_mute or self.interrupts.said is not None:
+            return
+        if self._scheduler.exceeded is not None:
+            self.gave_up = gave_up_text(self._scheduler.exceeded, worker.name)
+        lines = [f"[{worker.name}] node down: {error}"]
+        if self.gave_up is not None:
+            lines.append(self.gave_up)
+        elif not self._stopping:
+            lines.append(replacing_text(worker.name, is_needed=not self._workers.keys() <= numbers))
+        output.say(self._session.config, "\n".join(lines))
 
     def _with_test(self, running: int | None, why: str) -> str:
         nodeid = None if running is None else self._tests[running % len(self._tests)].nodeid
@@ -252,10 +285,16 @@ class Loop:
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
-            is_last = isinstance(said, m.Goodbye)
-            is_heard = worker.overrun is None and (is_last or not self._is_mute)
-            if is_heard or isinstance(said, m.Asks):  # who waits for an answer ends when it has it
+            if isinstance(said, m.Asks):  # who waits for an answer ends when it has it
                 self._on_message(worker, said)
+            if worker.overrun is not None or isinstance(said, m.Asks):
+                continue
+            if not self._is_mute or isinstance(said, m.Goodbye):
+                self._on_message(worker, said)
+            elif isinstance(said, m.Begun):
+                worker.begin(said.test, said.at)
+            elif isinstance(said, m.Done):
+                self.ledger.count(said.test)
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
@@ -264,15 +303,10 @@ class Loop:
                 self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
             case m.Begun():
-                worker.last_test, worker.since, worker.is_decided = said.test, said.at, False
-                worker.queued -= 1
-                self._watch.begun(worker, self._tests[said.test % len(self._tests)], said.at)
-                self._live.pass_mark(worker)
-                self._live.runs(worker, self._tests[said.test % len(self._tests)].nodeid)
-                self._replay.begun(said.test)
-                self._tell(e.Started(worker=worker.number, test=said.test, at=said.at))
+                self._begun(worker, said)
             case m.Done():
-                self._watch.over(worker)
+                self._watch.over(worker, said.test)
+                worker.underway.pop(said.test, None)
                 self._live.runs(worker, "")
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
@@ -289,6 +323,16 @@ class Loop:
                 self._desk.hear(worker, said)
             case _:
                 self._on_rare_message(worker, said)
+
+    def _begun(self, worker: Worker, said: m.Begun) -> None:
+        test = self._tests[said.test % len(self._tests)]
+        worker.begin(said.test, said.at)
+        self._watch.begun(worker, said.test, test, said.at)
+        self._live.pass_mark(worker)
+        self._live.runs(worker, test.nodeid)
+        self._replay.begun(said.test)
+        started = e.Started(worker=worker.number, test=said.test, strand=said.strand, at=said.at)
+        self._tell(started)
 
     def _on_rare_message(
         self,
@@ -320,11 +364,7 @@ class Loop:
                 self._stop_if_told()
                 self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
             case m.Interrupted():
-                if self.interrupts.said is None:
-                    self.interrupts.said = said
-                    self._forward_interrupt(worker.number)
-                elif self.ledger.cut_short(worker) and self.interrupts.said == CTRL_C:
-                    self.interrupts.said = said  # where Ctrl-C has met a test, for the terminal
+                self._interrupted(worker, said)
             case m.UsageFailed():
                 self.usage_errors = said.texts
                 self.ledger.is_excused = True
@@ -334,6 +374,15 @@ class Loop:
                 self._said_goodbye(worker, said)
             case _:
                 self._on_collection(worker, said)
+
+    def _interrupted(self, worker: Worker, said: m.Interrupted) -> None:
+        if self.interrupts.said is None:
+            self.interrupts.said = said
+            if said.kind == "keyboard":
+                self.ledger.cut_short(worker)
+            self._forward_interrupt(worker.number)
+        elif self.ledger.cut_short(worker) and self.interrupts.said == CTRL_C:
+            self.interrupts.said = said  # where Ctrl-C has met a test, for the terminal
 
     def _on_collection(
         self,
@@ -386,8 +435,10 @@ class Loop:
 
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
         is_of_subtest = hasattr(report, "context")
-        if not is_of_subtest and (report.when == "call" or report.outcome != "passed"):
-            worker.is_decided = report.outcome in _OUTCOMES
+        underway = worker.underway.get(test)
+        is_decision = report.when == "call" or report.outcome != "passed"
+        if underway is not None and is_decision and not is_of_subtest:
+            underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
         if self._log is not None:
             self._log.event(
                 e.Reported(
@@ -498,7 +549,7 @@ class Loop:
             case c.Finish():
                 self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
-                self.gave_up = command.restarts
+                self.gave_up = gave_up_text(command.restarts, "")
             case c.Retire():
                 self._dismiss(command.worker, Duty.RETIRING, RETIRE)
             case _:
@@ -554,7 +605,9 @@ class Loop:
         return not self._workers or self.zygote_died
 
     def abort(self) -> None:
-        """Kill what is left; the run is being abandoned."""
-        for worker in self._workers.values():
+        """Kill what is left; the run is being abandoned. What workers have said until now tells
+        which tests they run."""
+        for worker in list(self._workers.values()):
+            self._hear_out(worker)
             self.ledger.cut_short(worker)
             self._zygote.send(m.Signal(worker.number, signal.SIGKILL, group=True))

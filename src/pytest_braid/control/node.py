@@ -54,9 +54,10 @@ class Gateway:
 class NodeManager:
     """What the nodes of a run have in common."""
 
-    def __init__(self, config: pytest.Config, testrun_uid: str) -> None:
+    def __init__(self, config: pytest.Config, testrun_uid: str, threads: int) -> None:
         self.config = config
         self.testrunuid = testrun_uid
+        self.threads = threads
         self.roots: list[str] = []
         self.specs: list[Spec] = []
 
@@ -73,6 +74,7 @@ class Node:
             "workerid": name,
             "workercount": workers,
             "testrunuid": manager.testrunuid,
+            "threads": manager.threads,
             "mainargv": list(sys.argv),
         }
         self.workeroutput: dict[str, Any] = {}

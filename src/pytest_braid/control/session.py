@@ -23,6 +23,7 @@ from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnabl
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
+    gave_up_at_last,
     gave_up_text,
     refusal,
     spawned_instead,
@@ -84,6 +85,8 @@ class Settings(Protocol):
     def is_mp(self) -> bool: ...
     @property
     def explain(self) -> str | None: ...
+    @property
+    def threads(self) -> int: ...
 
 
 class Controller:
@@ -96,10 +99,12 @@ class Controller:
         self._hook: Any = config.hook
         self._settings = settings
         self._mode = Mode(settings.mode)
+        self._mode_name = ""
+        """What ``-v`` calls it."""
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        self._nodes = NodeManager(config, settings.testrun_uid)
+        self._nodes = NodeManager(config, settings.testrun_uid, settings.threads)
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -177,7 +182,11 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
-        self._intake.take(session, self._zygote, self._replay())
+        try:
+            self._intake.take(session, self._zygote, self._replay())
+        finally:
+            if self._intake.is_cut and self._settings.max_restarts == 0:
+                session.shouldfail = gave_up_at_last(gave_up_text(0, self._node(0).gateway.id))
         return True
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
@@ -186,10 +195,15 @@ class Controller:
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
-        tests, notes = fitted(said.tests, limits, self._settings.workers)
+        strands = self._settings.workers * max(1, self._settings.threads)
+        tests, notes = fitted(said.tests, limits, strands)
         self._scheduler = self._make_scheduler(tests, how)
-        said = replace(said, lines=(*said.lines, *notes))
-        say_collected(session, said, self._scheduler.slots, how.name)
+        self._mode_name = how.name
+        say_collected(session, replace(said, lines=(*said.lines, *notes)))
+
+    def _show_started(self, workers: int) -> None:
+        wanted, tests = self._settings.workers, len(self._intake.tests)
+        output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
     def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
@@ -206,6 +220,7 @@ class Controller:
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
             tells_waits=wanted.explain is not None or wanted.log is not None,
+            strands=max(1, wanted.threads),
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
@@ -257,13 +272,15 @@ class Controller:
 
     def _spawn_instead(self, reasons: Sequence[str]) -> None:
         """End the zygote, and with it all that it holds, before others begin what it has begun."""
-        require_spawnable(self._config)
+        require_spawnable(self._config, reasons)
         output.say(self._config, spawned_instead(reasons))
         self._end_zygote()
         status, printed = self._ending.reap()
         if status:
             self._failures.raise_internal(failed_at_its_end(status, printed))
-        spawner = make_spawner(self._config, self._zygote.live, redirect=not self._settings.live)
+        spawner = make_spawner(
+            self._config, self._zygote.live, reasons, redirect=not self._settings.live
+        )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
         self._ending = Ending(spawner, self._hear_last)
@@ -295,6 +312,7 @@ class Controller:
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
             waits=self._waits,
+            started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -322,8 +340,8 @@ class Controller:
         self._raise_stop(session, loop)
 
     def _raise_stop(self, session: pytest.Session, loop: Loop) -> None:
-        if loop.gave_up is not None:
-            session.shouldfail = gave_up_text(loop.gave_up)
+        if loop.gave_up is not None and self._unfinished:
+            session.shouldfail = gave_up_at_last(loop.gave_up)
         elif self._unfinished or loop.ledger.twice:
             session.shouldfail = "braid: not every test has exactly one outcome, see above"
         elif loop.ledger.deaths:
@@ -408,6 +426,8 @@ class Controller:
             lines = explain(nodeids, self._settings.explain or "", [self._waits])
             terminalreporter.section("braid: what tests waited for", sep="=")
             terminalreporter.write("\n".join(lines) + "\n")
+        if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
+            terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 
 
 def import_what_follows() -> None:

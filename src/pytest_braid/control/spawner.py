@@ -16,33 +16,50 @@ import pytest
 from pytest_braid.control.child import Child, start_spawner
 from pytest_braid.control.fleet import Death, Worker, Zygote
 from pytest_braid.control.live import Live
+from pytest_braid.control.texts import unspawnable
 from pytest_braid.seam import interpreter, output
+from pytest_braid.seam.hooks import provided
 from pytest_braid.seam.identity import variables
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.wire.values import pack
 
+_REPORTING = frozenset(
+    (
+        *("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish"),
+        *("pytest_report_header", "pytest_report_teststatus", "pytest_report_collectionfinish"),
+        *("pytest_warning_recorded", "pytest_collectreport", "pytest_deselected"),
+        *("pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"),
+        *("pytest_internalerror", "pytest_keyboard_interrupt", "pytest_handlecrashitem"),
+        *("pytest_configure_node", "pytest_testnodeready", "pytest_testnodedown"),
+        *("pytest_xdist_setupnodes", "pytest_xdist_newgateway"),
+        *("pytest_xdist_node_collection_finished", "pytest_xdist_auto_num_workers"),
+    )
+)
+"""Hooks with which a plugin hears of the run, in the controller: no test needs it in a worker."""
 
-def make_spawner(config: pytest.Config, live: Live, *, redirect: bool) -> Spawner:
-    """Start a process that spawns.
+
+def make_spawner(
+    config: pytest.Config, live: Live, reasons: Sequence[str], *, redirect: bool
+) -> Spawner:
+    """Start a process that spawns; ``reasons`` are those against forking.
 
     Raises:
         pytest.UsageError: workers would lack something that only this process has.
     """
-    require_spawnable(config)
+    require_spawnable(config, reasons)
     flags = interpreter.flags()
     return Spawner(start_spawner(flags, redirect=redirect), live, config, flags)
 
 
-def require_spawnable(config: pytest.Config) -> None:
-    """Raise a ``UsageError`` if workers could not be told what this process was told."""
+def require_spawnable(config: pytest.Config, reasons: Sequence[str]) -> None:
+    """Raise a ``UsageError`` if workers could not be told what this process was told. An object
+    that only hears of the run is left out of them, as under pytest-xdist."""
     for plugin in config.invocation_params.plugins or ():
-        if not isinstance(plugin, str):
-            raise pytest.UsageError(
-                f"braid cannot spawn workers: pytest.main(plugins=[...]) was given {plugin!r}, an "
-                "object that no other interpreter has. Give the name of a module that is a plugin, "
-                "let workers be forked (--start-method fork), or run without workers (-n 0)"
-            )
+        names = () if isinstance(plugin, str) else provided(plugin)
+        if not _REPORTING.issuperset(names):
+            missing = sorted({*names} - _REPORTING)
+            raise pytest.UsageError(unspawnable(repr(plugin), missing, reasons))
 
 
 class Spawner(Zygote):
@@ -91,7 +108,7 @@ class Spawner(Zygote):
             flags=self._flags,
             start=pack(
                 [
-                    [word for name in invoked.plugins or () for word in ("-p", str(name))]
+                    [word for name in self._modules() for word in ("-p", name)]
                     + [*map(str, invoked.args)],
                     [*map(str, sys.argv)],
                     [*map(str, sys.path)],
@@ -106,6 +123,11 @@ class Spawner(Zygote):
             is_reference=number == 0 and not self._knows_collection,
         )
         return msgspec.msgpack.encode(launch)
+
+    def _modules(self) -> list[str]:
+        """Plugins that ``pytest.main`` was given by their names."""
+        plugins = self._config.invocation_params.plugins or ()
+        return [plugin for plugin in plugins if isinstance(plugin, str)]
 
     def collected(self) -> m.FromZygote | m.FromWorker | None:
         """What the first worker says next. Its process can be gone although its socket is open: a

@@ -9,6 +9,8 @@ _MOST = 20000
 innermost frames stand."""
 
 _FRAME = '  File "'
+_IDLE = ("pytest_braid/worker/pool.py", "pytest_braid/worker/threads.py")
+"""Where threads of ours wait: for a test, or for the end of one."""
 _PYTEST = ("/_pytest/python.py", "/_pytest/runner.py")
 """Modules of pytest that call tests, and tear them down."""
 
@@ -29,10 +31,16 @@ def own_frames(dump: str) -> str:
     return "\n".join(lines)[:_MOST]
 
 
-def main_thread_first(dump: str) -> str:
-    """A dump of all threads with the one first that runs the tests: the interpreter lists them from
-    the newest to the oldest, which is that one."""
-    return "\n\n".join(reversed(dump.strip().split("\n\n")))
+def thread_first(dump: str, identity: int = 0) -> str:
+    """A dump of all threads with one of them first (``threading.get_ident``), or else the main
+    thread: the interpreter lists them from the newest to the oldest, which is that one."""
+    threads = [thread for thread in dump.strip().split("\n\n")[::-1] if not _is_idle(thread)]
+    name = f"hread 0x{identity:016x}"
+    return "\n\n".join(sorted(threads, key=lambda thread: name not in thread.partition("\n")[0]))
+
+
+def _is_idle(thread: str) -> bool:
+    return any(f'{idle}", line' in line for line in thread.splitlines()[1:2] for idle in _IDLE)
 
 
 def place(dump: str, root: Path) -> str | None:

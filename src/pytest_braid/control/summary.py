@@ -29,8 +29,9 @@ class Summary:
 
     def write(self, reporter: pytest.TerminalReporter, unfinished: Sequence[int]) -> None:
         for title, lines in (
-            ("braid: interrupted while running", self.cut()),
+            ("Interrupted while running", self.cut()),
             ("braid: workers that died without a test", self._ledger.deaths),
+            ("braid: workers that died of tests that ran at once", self.together()),
             ("braid: tests without exactly one outcome", self.unaccounted(unfinished)),
             ("braid: different tests were collected", different(self._tests, self._collected)),
         ):
@@ -42,6 +43,18 @@ class Summary:
         return [
             f"{cut.worker}: {self._nodeid(cut.test)} (after {cut.age:.2f} s)"
             for cut in self._ledger.cut
+        ]
+
+    def together(self) -> list[str]:
+        """Crashes that no test makes by itself: each of them has run once more, alone."""
+        crashed = self._ledger.crashed
+        return [
+            f"{each.worker}: {each.why}, while these ran at once. Each has ended by itself in a "
+            "process of its own, so it takes several of them. Mark those with "
+            "@pytest.mark.thread_unsafe that cannot run beside others:\n"
+            + "\n".join(f"  {self._nodeid(test)}" for test in each.tests)
+            for each in self._ledger.suspicions
+            if crashed.isdisjoint(each.tests)
         ]
 
     def unaccounted(self, unfinished: Sequence[int]) -> list[str]:

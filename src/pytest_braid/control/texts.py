@@ -31,6 +31,20 @@ def spawned_instead(reasons: Sequence[str]) -> str:
     )
 
 
+def unspawnable(plugin: str, names: Sequence[str], reasons: Sequence[str]) -> str:
+    """Why workers that are spawned would lack a plugin, of which they need ``names``."""
+    fork = (
+        f"remove what keeps workers from being forked:\n{_listed(reasons)}"
+        if reasons
+        else "let workers be forked (--start-method fork)."
+    )
+    return (
+        f"braid cannot spawn workers: pytest.main(plugins=[...]) was given {plugin}, an object "
+        f"that no other interpreter has, and tests need its {', '.join(names)}. Give the name of a "
+        f"module that is a plugin, run without workers (-n 0), or {fork}"
+    )
+
+
 def _listed(reasons: Sequence[str]) -> str:
     return "\n".join(f"  - {reason}" for reason in reasons)
 
@@ -62,8 +76,27 @@ def failed_at_its_end(status: int, printed: str) -> str:
     )
 
 
-def gave_up_text(restarts: int) -> str:
-    """After so many crashed workers."""
+# In the words of pytest-xdist, for which people search what their runs have printed:
+
+
+def crash_text(why: str) -> str:
+    """How a worker's process ended that crashed."""
+    return f"Not properly terminated: {why}"
+
+
+def replacing_text(worker: str, *, is_needed: bool) -> str:
+    """What becomes of a crashed worker."""
+    rest = "" if is_needed else " is not needed: nothing is left for it to run"
+    return f"replacing crashed worker {worker}{rest}"
+
+
+def gave_up_text(restarts: int, worker: str) -> str:
+    """After so many crashed workers, of which ``worker`` is the latest."""
     if restarts == 0:
-        return "a worker crashed and worker restarting is disabled (--max-worker-restart=0)"
-    return f"maximum crashed workers reached: {restarts} (--max-worker-restart)"
+        return f"worker {worker} crashed and worker restarting disabled"
+    return f"maximum crashed workers reached: {restarts}"
+
+
+def gave_up_at_last(text: str) -> str:
+    """The same at the end of the run."""
+    return f"xdist: {text} (--max-worker-restart)"

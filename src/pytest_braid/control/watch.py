@@ -37,6 +37,13 @@ class Limits(NamedTuple):
     is_second: bool
 
 
+class Task(NamedTuple):
+    """What takes time: a test, or the end of the session."""
+
+    worker: Worker
+    test: int | None
+
+
 class Watch:
     """The clocks of one run's workers."""
 
@@ -44,36 +51,51 @@ class Watch:
         self._zygote = zygote
         self._limits = limits
         self._root = root
-        self._deadlines: Deadlines[Worker] = Deadlines()
+        self._deadlines: Deadlines[Task] = Deadlines()
+        self._limit_of: dict[Task, Limit] = {}
 
-    def begun(self, worker: Worker, test: m.Test, at: float) -> None:
+    def begun(self, worker: Worker, number: int, test: m.Test, at: float) -> None:
         """It runs this test from now on."""
         limit = self._limits.common
         if test.timeout is not None:
             limit = Limit(test.timeout, _MARK) if test.timeout else None
-        self._start(worker, limit, at)
+        self._start(Task(worker, number), limit, at)
 
     def dismissed(self, worker: Worker) -> None:
         """It was told to end its session, or to make room for a successor."""
-        self._start(worker, self._limits.common, time.monotonic())
+        self.gone(worker)
+        self._start(Task(worker, None), self._limits.common, time.monotonic())
 
-    def _start(self, worker: Worker, limit: Limit | None, at: float) -> None:
-        worker.limit = limit
+    def _start(self, task: Task, limit: Limit | None, at: float) -> None:
         if limit is not None:
+            self._limit_of[task] = limit
             lag = GRACE if self._limits.is_second else 0.0
-            self._deadlines.start(worker, at, limit.seconds + lag)
+            self._deadlines.start(task, at, limit.seconds + lag)
 
     def asked(self, worker: Worker, at: float) -> None:
         """It waits for an answer, in the middle of a teardown perhaps."""
-        self._deadlines.stop(worker, at)
+        for task in self._of(worker):
+            self._deadlines.stop(task, at)
 
     def answered(self, worker: Worker) -> None:
         """It can go on."""
-        self._deadlines.go_on(worker, time.monotonic())
+        for task in self._of(worker):
+            self._deadlines.go_on(task, time.monotonic())
 
-    def over(self, worker: Worker) -> None:
-        """Its test is over, or it is gone."""
-        self._deadlines.clear(worker)
+    def over(self, worker: Worker, test: int) -> None:
+        """A test of it is over."""
+        self._clear(Task(worker, test))
+
+    def gone(self, worker: Worker) -> None:
+        for task in self._of(worker):
+            self._clear(task)
+
+    def _of(self, worker: Worker) -> list[Task]:
+        return [task for task in self._limit_of if task.worker is worker]
+
+    def _clear(self, task: Task) -> None:
+        if self._limit_of.pop(task, None) is not None:
+            self._deadlines.clear(task)
 
     def wait(self, at: float) -> int | None:
         """Milliseconds until something is due; ``None`` if nothing will be."""
@@ -82,11 +104,20 @@ class Watch:
 
     def look(self, at: float, talking: Container[Worker]) -> None:
         """Take the steps that are due."""
-        for worker, step in self._deadlines.due(at, talking):
+        heard = {task for task in self._limit_of if task.worker in talking}
+        for task, step in self._deadlines.due(at, heard):
+            worker = task.worker
             if step is Step.STACKS:
-                worker.condemn()
+                self._condemn(task)
             for signum, group in _SIGNALS[step]:
                 self._zygote.send(m.Signal(worker.number, signum, group))
+
+    def _condemn(self, task: Task) -> None:
+        """Other tests of its worker end with it, before their time."""
+        for other in self._of(task.worker):
+            if other != task:
+                self._clear(other)
+        task.worker.condemn(self._limit_of[task], task.test)
 
     def explain(self, worker: Worker) -> str:
         """In words: where it was when its time was up, and what its limit was."""

@@ -89,7 +89,8 @@ class Retire(Command, frozen=True, gc=False):
 
 
 class GiveUp(Command, frozen=True, gc=False):
-    """Too many workers crashed: the run ends with this reported. Stopping follows as commands."""
+    """Too many workers crashed, of which ``restarts`` were replaced, and tests are left: the run
+    ends with this reported. Stopping follows as commands."""
 
     restarts: int
 

@@ -21,10 +21,12 @@ class WorkerReady(Event, frozen=True, gc=False, kw_only=True):
 
 
 class Started(Event, frozen=True, gc=False, kw_only=True):
-    """A worker is about to run a test: it is no longer in the worker's queue."""
+    """A worker is about to run a test: it is no longer in the worker's queue. It runs in the main
+    thread, or in ``strand`` 1 and so on."""
 
     worker: int
     test: int
+    strand: int = 0
 
 
 class Asked(Event, frozen=True, gc=False, kw_only=True):
@@ -64,11 +66,15 @@ class WorkerDied(Event, frozen=True, gc=False, kw_only=True):
     ``None`` if it died between tests, or if that test is to run again. All that it sent before its
     death has been handled; what else was assigned to it has not run. ``is_crash``: it counts
     against ``max_restarts``. It does not where it was killed because its test took too long.
+
+    ``suspects``: the tests that ran, where several did and nobody knows which of them has ended
+    the process. None of them has an outcome; each is to run again in a process of its own.
     """
 
     worker: int
     running: int | None
     is_crash: bool = True
+    suspects: tuple[int, ...] = ()
 
 
 class WorkerGone(Event, frozen=True, gc=False, kw_only=True):

@@ -70,6 +70,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
 
     ``resources`` are pairs of a name and how many there are, where that is not one
     (``braid_resources``). ``tells_waits``: what a test waits for is told (``--braid-explain``).
+
+    ``strands``, at least 1, is how many tests a worker runs at once (``--threads``).
     """
 
     workers: int
@@ -81,3 +83,4 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     max_tests_per_worker: int | None = None
     resources: tuple[tuple[str, int], ...] = ()
     tells_waits: bool = False
+    strands: int = 1

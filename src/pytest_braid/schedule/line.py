@@ -119,6 +119,12 @@ class Line:
             bar.add(unit.head, needs, self._ledger.lack(needs, behind))
         return bar.lack(PLAIN) is None and self._ledger.has_room(PLAIN, behind)
 
+    def add(self, test: int) -> None:
+        """Put a test that had left, or was never here, at the end, for a process of its own."""
+        unit = Unit([test], self._needs.get(test, PLAIN), own_process=True, place=1 << 60)
+        self._unit_of[test] = unit
+        self._add(unit)
+
     def bind(self, worker: int, unit: Unit) -> None:
         """The worker is to run it."""
         self._remove(unit)

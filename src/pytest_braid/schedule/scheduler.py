@@ -31,7 +31,6 @@ from pytest_braid.model.events import (
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.stock import Stock
 from pytest_braid.schedule.worker import (
-    BUFFER,
     CAUTIOUS_BUFFER,
     UNLIMITED,
     Pace,
@@ -49,20 +48,23 @@ class Scheduler:
     """Decides what runs where. Carry out its commands in order, tell it all that happens.
 
     A test is in one of five places: in the pool, in a worker's queue, running, over, or (after a
-    stop) dropped. Two tests and two workers, of which the second is slow to come up:
+    stop) dropped. Three tests and two workers, of which the second is slow to come up:
 
         start()           StartWorker(0) StartWorker(1)
-                          Assign(0, [0]) Assign(1, [1])    before they are up: no time is lost
+                          Assign(0, [0]) Assign(1, [1, 2]) before they are up: no time is lost
         WorkerReady(0)    -
         Started(0, 0)     -                                its slice of the pool is empty
-        Asked(0)          Revoke(1)                        gw1 is not up yet: take its test
-        Revoked(1, [1])   Assign(0, [1])                   gw0 knows its next in the teardown
+        Asked(0)          Revoke(1)                        gw1 is not up yet: take what it has
+        Revoked(1, [1, 2])
+                          Assign(0, [2]) Assign(1, [1])    but the first, which it will begin with
         WorkerReady(1)    -
-        Asked(1)          End(1)                           nothing in the pool or in a queue
         Finished(0, 0)    -
-        Started(0, 1)     -
-        Asked(0)          End(0)                           test 1 may tear everything down
-        Finished(0, 1)    Finish(0) Finish(1)              done
+        Started(0, 2)     -
+        Started(1, 1)     -
+        Asked(0)          End(0)                           test 2 may tear everything down
+        Asked(1)          End(1)                           nothing in the pool or in a queue
+        Finished(0, 2)    -
+        Finished(1, 1)    Finish(0) Finish(1)              done
 
     Two tests, one slot, and workers that run one test each:
 
@@ -106,11 +108,13 @@ class Scheduler:
         self._limit = settings.max_tests_per_worker or UNLIMITED
         self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
+        self._strands = settings.strands
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
         self._next_number = 0
         self._next_slot = 0
         self._restarts = 0
+        self._crashes = 0
         self._pace = Pace()
         self._revoking: set[int] = set()
         self._stopping = False
@@ -130,6 +134,17 @@ class Scheduler:
     def slots(self) -> int:
         """How many workers it starts with, and how many there are at a time at most."""
         return self._stock.slots
+
+    @property
+    def crashes(self) -> int:
+        """How many workers have crashed that could have run more tests."""
+        return self._crashes
+
+    @property
+    def exceeded(self) -> int | None:
+        """How many crashed workers may be replaced at most, if more have crashed."""
+        most = self._max_restarts
+        return most if most is not None and self._crashes > most else None
 
     @property
     def unfinished(self) -> list[int]:
@@ -169,7 +184,6 @@ class Scheduler:
             case Revoked():
                 return self._revoked(worker, event)
             case WorkerReady():
-                worker.ready = True
                 return []
             case WorkerDied() | WorkerStopped() | WorkerGone():
                 return self._on_end(worker, event)
@@ -212,10 +226,20 @@ class Scheduler:
         if event.running is not None:
             self._unfinished.pop(event.running, None)
             self._stock.give_back(event.running)
+        self._suspect(worker, event.suspects)
         self._put_back(worker, worker.left_behind(event.running))
         self._stock.release(worker.number)
-        is_barren = worker.pace.mean is None and event.running is None
+        is_barren = worker.pace.mean is None and event.running is None and not event.suspects
         return self._succeed(worker, worker.barren + 1 if is_barren else 0, event.is_crash)
+
+    def _suspect(self, worker: Worker, tests: Sequence[int]) -> None:
+        """One of these has ended their worker: each gets a process of its own."""
+        for test in tests:
+            del worker.running[test]
+        worker.given -= len(tests)
+        if tests and not self._stopping:
+            self._stock.suspect(tests)
+            self._recycles = True
 
     def _succeed(self, dead: Worker, barren: int, is_crash: bool) -> list[SchedulerCommand]:
         """Replace a dead worker if more could run than those without a test can take.
@@ -223,11 +247,13 @@ class Scheduler:
         One that had nothing more to give than its crash was to be replaced all the same, and
         does not count: so ``--forked`` runs to its end however many tests crash.
         """
+        counts = is_crash and dead.left > 0
+        self._crashes += counts
         hands = self._free_hands() + sum(map(self._is_hand, self._workers.values()))
         if self._open() + self._stock.fresh <= hands and not self._stock.holds(dead.number):
             return self._settle()
-        if is_crash and dead.left > 0:
-            if self._restarts_exhausted(barren):
+        if counts:
+            if self.exceeded is not None or self._is_barren(barren):
                 return [GiveUp(self._restarts), *self._stop()]
             self._restarts += 1
         return self._start_successor(self._new_worker(barren=barren), dead)
@@ -271,10 +297,8 @@ class Scheduler:
         """Whether the worker, or its successor in the slot, can take what is open."""
         return worker.waits and not self._stock.holds(worker.number)
 
-    def _restarts_exhausted(self, barren: int) -> bool:
-        if self._max_restarts is None:
-            return barren >= BARREN_DEATHS
-        return self._restarts >= self._max_restarts
+    def _is_barren(self, barren: int) -> bool:
+        return self._max_restarts is None and barren >= BARREN_DEATHS
 
     def _stop(self) -> list[SchedulerCommand]:
         if self._stopping:
@@ -336,7 +360,7 @@ class Scheduler:
         What a worker begins as soon as it is up waits no longer there than for another fork.
         """
         most, workers = self._stock.most_needed, self._workers.values()
-        behind = sum(self._stock.loose(w, max(w.secure, w.running is None)) for w in workers)
+        behind = sum(self._stock.loose(w, max(w.secure, not w.running)) for w in workers)
         able = sum(w.waits and w.left >= most and not w.is_fresh for w in workers)
         fresh = sum(worker.is_fresh for worker in workers) + self._free_hands()
         return max(0, self._stock.fresh + max(0, len(self._stock) + behind - able) - fresh)
@@ -383,15 +407,22 @@ class Scheduler:
     def _depth(self, worker: Worker) -> int:
         """How many tests its queue is to hold, one at least if it waits."""
         mean = self._mean(worker)
-        depth = ahead_for(mean, CAUTIOUS_BUFFER) if self._is_cautious else depth_for(mean)
+        if self._is_cautious:
+            depth = ahead_for(mean, CAUTIOUS_BUFFER)
+        else:
+            depth = depth_for(mean, worker.strands)
         depth = max(depth, int(worker.waits))
         worker.low = depth // 2
         return min(depth, len(worker.queue) + worker.left)
 
     def _ahead(self, worker: Worker) -> int:
         """How many it may have before the next unit is bound to it."""
-        buffer = CAUTIOUS_BUFFER if self._is_cautious else BUFFER
-        return max(ahead_for(self._mean(worker), buffer) - len(worker.queue), int(worker.waits))
+        mean = self._mean(worker)
+        if self._is_cautious:
+            ahead = ahead_for(mean, CAUTIOUS_BUFFER)
+        else:
+            ahead = ahead_for(mean, strands=worker.strands)
+        return max(ahead - len(worker.queue), int(worker.waits))
 
     def _mean(self, worker: Worker) -> float | None:
         return self._pace.mean if worker.pace.mean is None else worker.pace.mean
@@ -411,7 +442,7 @@ class Scheduler:
         if slot is None:
             slot = self._next_slot
             self._next_slot += 1
-        worker = Worker(self._next_number, slot, self._limit, barren)
+        worker = Worker(self._next_number, slot, self._limit, barren, self._strands)
         self._workers[worker.number] = worker
         self._next_number += 1
         return worker
@@ -437,4 +468,4 @@ def _let_end(worker: Worker) -> list[SchedulerCommand]:
 
 
 def _by_readiness(worker: Worker) -> tuple[bool, bool]:
-    return worker.question is Question.ENDED, worker.running is not None
+    return worker.question is Question.ENDED, bool(worker.running)

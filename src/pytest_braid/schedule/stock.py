@@ -22,7 +22,8 @@ class Stock:
 
     def __init__(self, specs: Sequence[TestSpec], settings: SchedulerSettings) -> None:
         self.slots = slots_for(specs, settings)
-        self._ledger = Ledger(dict(settings.resources), max(self.slots, settings.workers))
+        at_once = max(self.slots, settings.workers) * settings.strands
+        self._ledger = Ledger(dict(settings.resources), at_once)
         self._line, self._pool = lay_out(specs, settings, self._ledger)
         self._is_each = settings.mode is Mode.EACH
         self._tells = settings.tells_waits
@@ -90,8 +91,8 @@ class Stock:
             self._pool.unclaim(worker.number)
         if unit.own_process and worker.is_fresh:
             worker.limit = len(unit.rest)
-        count = min(count, worker.left)
-        tests = self._line.take(worker.number, count, worker.running) if count > 0 else ()
+        count = min(count, worker.left, 1 if worker.strands > 1 else count)
+        tests = self._line.take(worker.number, count, worker.last) if count > 0 else ()
         worker.serves_line = bool(tests)
         return tests
 
@@ -99,12 +100,20 @@ class Stock:
         if not self._lets_pass(worker):
             self._pool.unclaim(worker.number)
             return ()
+        if self._line.counts and worker.strands > 1:  # each takes its place: none is to lie in wait
+            count = min(count, 1, worker.strands - len(worker.running) - len(worker.queue))
         tests = self._pool.take(worker.number, count, ahead, worker.left)
         if tests:
             if self._line.counts:
                 self._ledger.take(tests, PLAIN, worker.last)
             worker.serves_line = False
         return tests
+
+    def suspect(self, tests: Sequence[int]) -> None:
+        """One of these has ended the process that they ran in: each gets one of its own."""
+        for test in tests:
+            self._ledger.give_back(test)
+            self._line.add(test)
 
     def put_back(self, worker: int, tests: Sequence[int]) -> None:
         """Tests that the worker had been dealt are undealt again."""

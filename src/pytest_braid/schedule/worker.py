@@ -30,7 +30,9 @@ UNLIMITED = 1 << 60
 class UnexpectedEventError(RuntimeError):
     """A worker did something that nothing in its queue explains; a fault of pytest-braid."""
 
-    def __init__(self, worker: int, did: str, running: int | None, queue: tuple[int, ...]) -> None:
+    def __init__(
+        self, worker: int, did: str, running: tuple[int, ...], queue: tuple[int, ...]
+    ) -> None:
         """Tell what the worker ``did``, and what was known to run and to be queued there."""
         super().__init__(worker, did, running, queue)
         self.worker = worker
@@ -40,9 +42,11 @@ class UnexpectedEventError(RuntimeError):
 
     def __str__(self) -> str:
         """Say who, what, what was expected, and whose fault it is."""
-        queued = ", ".join(map(str, self.queue)) or "nothing"
+        running, queued = (
+            ", ".join(map(str, tests)) or "nothing" for tests in (self.running, self.queue)
+        )
         return (
-            f"worker gw{self.worker} {self.did}, but running there is {self.running} and queued"
+            f"worker gw{self.worker} {self.did}, but running there is {running} and queued"
             f" {queued}: worker and scheduler disagree. This is a fault of pytest-braid; please"
             " report it."
         )
@@ -79,26 +83,32 @@ class Pace:
         self.mean = duration if mean is None else mean + WEIGHT * (duration - mean)
 
 
-def ahead_for(mean: float | None, buffer: float = BUFFER) -> int:
+def ahead_for(mean: float | None, buffer: float = BUFFER, strands: int = 1) -> int:
     """How many tests of this mean duration make up the buffer; none if one exceeds it."""
     if mean is None:
         return 0
-    if mean * DEEPEST <= buffer:
+    if mean * DEEPEST <= buffer * strands:
         return DEEPEST
-    return int(buffer / mean)
+    return int(buffer * strands / mean)
 
 
-def depth_for(mean: float | None) -> int:
-    """How many tests of this mean duration to keep in a queue."""
-    return DEPTH_UNKNOWN if mean is None else max(1, ahead_for(mean))
+def depth_for(mean: float | None, strands: int = 1) -> int:
+    """How many tests of this mean duration to keep in a queue. Of several strands each can take the
+    next one at once, before the queue is filled again."""
+    least = 1 if strands == 1 else min(2 * strands, DEEPEST)
+    return (
+        max(DEPTH_UNKNOWN, least) if mean is None else max(least, ahead_for(mean, strands=strands))
+    )
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
     """One live worker, as far as its events have arrived.
 
+    It runs up to ``strands`` tests at once: ``running``, each with the time of its start.
     ``queue`` holds the tests assigned to it and not yet started, in order. The worker's pipe
-    holds the end of it: what the worker has taken and not announced yet is missing at its front.
+    holds the end of it: what the worker has taken and not announced yet is missing at its front. A
+    worker of several strands may start these in another order.
     An answered :class:`~pytest_braid.model.commands.Revoke` tells how much: of ``gone`` tests at
     the front we know that they are out of the pipe and will be started by this worker.
 
@@ -111,13 +121,12 @@ class Worker:
     slot: int
     limit: int = UNLIMITED
     barren: int = 0
+    strands: int = 1
     given: int = 0
     serves_line: bool = False
-    ready: bool = False
     queue: deque[int] = field(default_factory=deque)
     gone: int = 0
-    running: int | None = None
-    since: float = 0.0
+    running: dict[int, float] = field(default_factory=dict)
     question: Question = Question.NONE
     pace: Pace = field(default_factory=Pace)
     low: int = DEPTH_UNKNOWN // 2
@@ -126,7 +135,7 @@ class Worker:
     @property
     def holds_tests(self) -> bool:
         """Whether a test runs in it, or may start without a further command."""
-        return self.running is not None or bool(self.queue)
+        return bool(self.running or self.queue)
 
     @property
     def idle(self) -> bool:
@@ -146,7 +155,7 @@ class Worker:
     @property
     def is_at_rest(self) -> bool:
         """Whether it has asked and nothing runs: it can be ended without a loss."""
-        return self.idle and self.running is None
+        return self.idle and not self.running
 
     @property
     def waits(self) -> bool:
@@ -160,8 +169,10 @@ class Worker:
 
     @property
     def last(self) -> int | None:
-        """The last test that is known to run here; what it is given next comes behind that."""
-        return self.queue[-1] if self.queue else self.running
+        """The test behind which it begins with what it is given next; none if it runs several."""
+        if self.strands > 1:
+            return None
+        return self.queue[-1] if self.queue else next(iter(self.running), None)
 
     @property
     def revocable(self) -> int:
@@ -173,32 +184,43 @@ class Worker:
         """How many tests at the front of its queue others cannot hope to get by revoking it.
 
         A test that it takes at once is one of them: two workers that wait could else pass it to
-        and fro for ever. A worker that is not up yet, or still tears everything down after an
-        ``End``, takes nothing for a while. A test that stood in line has what it needs only here.
+        and fro for ever. So is the first of a worker that is not up yet, without which the run
+        would not end sooner. One that still tears everything down after an ``End`` takes nothing
+        for a while. A test that stood in line has what it needs only here.
         """
         if self.serves_line:
             return len(self.queue)
-        takes_next = self.question is Question.OPEN or (self.ready and self.running is None)
-        return self.gone or int(takes_next)
+        takes_next = self.question is Question.OPEN or not self.running
+        if self.strands == 1:
+            return self.gone or int(takes_next)
+        return max(self.gone, self.grasp)
+
+    @property
+    def grasp(self) -> int:
+        """How many tests a worker of several strands takes out of its pipe at once: those that it
+        starts, and as many to come."""
+        return 2 * self.strands - len(self.running)
 
     def start(self, test: int, at: float) -> None:
         """Move ``test`` from the queue to ``running``: whatever it asked before is answered."""
-        queue = self.queue
-        if not queue or queue[0] != test:
+        if not self._may_start(test):
             raise self.unexpected(f"started test {test}")
-        queue.popleft()
-        self.running = test
-        self.since = at
+        self.queue.remove(test)
+        self.running[test] = at
         self.question = Question.NONE
         if self.gone:
             self.gone -= 1
 
+    def _may_start(self, test: int) -> bool:
+        if self.strands == 1:
+            return not self.running and bool(self.queue) and self.queue[0] == test
+        return len(self.running) < self.strands and test in self.queue
+
     def finish(self, test: int, at: float) -> float:
         """Take note of the end of ``test``; returns its duration in seconds."""
-        if self.running != test:
+        if test not in self.running:
             raise self.unexpected(f"finished test {test}")
-        self.running = None
-        duration = max(0.0, at - self.since)
+        duration = max(0.0, at - self.running.pop(test))
         self.pace.add(duration)
         return duration
 
@@ -218,15 +240,14 @@ class Worker:
     def stop(self) -> None:
         """Expect no more of it: what it may have in its queue or hands will not start, and what
         ran when an internal error ended its session does not end."""
-        self.running = None
+        self.running.clear()
         self.queue.clear()
         self.gone = 0
         self.question = Question.ENDED
 
     def left_behind(self, culprit: int | None) -> list[int]:
         """Tests that must run elsewhere when it dies of ``culprit``, or between tests."""
-        assigned = [*self.queue] if self.running is None else [self.running, *self.queue]
-        return [test for test in assigned if test != culprit]
+        return [test for test in (*self.running, *self.queue) if test != culprit]
 
     def unexpected(self, did: str) -> UnexpectedEventError:
-        return UnexpectedEventError(self.slot, did, self.running, tuple(self.queue))
+        return UnexpectedEventError(self.slot, did, tuple(self.running), tuple(self.queue))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,17 @@ import pytest
 
 _HOOK = "pytest_runtest_teardown"
 _CHECK = "_verify_all_args_are_provided"
+
+
+def provided(plugin: object) -> list[str]:
+    """What a plugin brings that pytest looks for in objects: hooks and fixtures, by their names."""
+    return [name for name in dir(plugin) if name.startswith("pytest_") or _is_fixture(plugin, name)]
+
+
+def _is_fixture(plugin: object, name: str) -> bool:
+    found = inspect.getattr_static(plugin, name, None)
+    is_old = hasattr(found, "_pytestfixturefunction")  # before pytest 8.4
+    return is_old or type(found).__name__ == "FixtureFunctionDefinition"
 
 
 def decide_nextitem(config: pytest.Config, decided: Callable[[Any], Any]) -> None:

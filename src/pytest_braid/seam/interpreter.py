@@ -11,12 +11,12 @@ import os
 import random
 import resource
 import signal
-import socket  # noqa: F401 -- needed later, when a module of the project may have its name
+import socket
 import stat
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, NoReturn
 
@@ -111,11 +111,68 @@ def _thawed(name: str) -> Any:
     return getattr(gc, name)
 
 
+def is_frozen() -> bool:
+    """Whether this process's heap, or a part of it, has been frozen here. Python 3.12 counts some
+    objects as frozen that nobody has."""
+    return vars(gc).get("__getattr__") is _thawed
+
+
+def keep_frozen() -> None:
+    """Freeze what each full collection leaves, too. A process that keeps more and more (reports of
+    all tests) would else look at all of it again and again. That is no garbage; what becomes
+    garbage later, and is a cycle, is little: it was in use at that moment."""
+    gc.callbacks.append(_freeze_what_is_left)
+
+
+def _freeze_what_is_left(phase: str, info: dict[str, int]) -> None:
+    if phase == "stop" and info["generation"] == _OLDEST:
+        freeze()
+
+
+_OLDEST = 2
+"""The generation of a full collection."""
+
+
 def thaw() -> None:
-    """Undo :func:`freeze`."""
+    """Undo :func:`freeze` and :func:`keep_frozen`."""
+    with contextlib.suppress(ValueError):
+        gc.callbacks.remove(_freeze_what_is_left)
     vars(gc).update(_searches)
     vars(gc).pop("__getattr__", None)
     gc.unfreeze()
+
+
+def leave_heap_alone() -> None:
+    """At exit: freeze the heap, so that the interpreter does not take apart, cycle by cycle, what
+    goes back with the process anyway. If an object in it has a finalizer with something to do, all
+    is as usual.
+    """
+    with contextlib.suppress(Exception):  # an object of whatever kind
+        objects = gc.get_objects()
+        kinds = {kind for kind in {*map(type, objects)} if hasattr(kind, "__del__")}
+        left = (each for each in objects if type(each) in kinds and not _is_spent(each))
+        standard = [*_layers_of_streams()]
+        if all(any(each is layer for layer in standard) for each in left):
+            gc.freeze()
+
+
+def _layers_of_streams() -> Iterator[Any]:
+    """Files that the interpreter itself flushes, and leaves open."""
+    for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        buffer = getattr(stream, "buffer", None)
+        yield from (stream, buffer, getattr(buffer, "raw", None))
+
+
+_IN_MEMORY = (io.StringIO, io.BytesIO)
+_FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+
+
+def _is_spent(candidate: Any) -> bool:
+    """Whether the finalizer of an object has nothing to do: it is a file that is closed."""
+    kind = type(candidate)
+    if kind in _FILES:
+        return bool(candidate.closed)
+    return kind in _IN_MEMORY or (kind is socket.socket and candidate.fileno() < 0)
 
 
 def end_process(code: int) -> NoReturn:

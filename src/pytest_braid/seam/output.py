@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO, FileIO, TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_braid.seam import interpreter
+from pytest_braid.seam.live import end_terminal_line
 
 if TYPE_CHECKING:
     import pytest
@@ -176,10 +176,57 @@ def quiet_terminal(config: pytest.Config, markup: bool) -> None:
     if reporter is None:
         return
     writer = reporter._tw
-    writer._file = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- lives as long as the process
+    writer._file = Unseen()
     writer.hasmarkup = markup
     manager.unregister(reporter)
     manager.register(QuietTerminal(reporter), "terminalreporter")
+
+
+class Unseen(TextIOWrapper):
+    """What plugins write to the terminal of a worker, which has none: it is lost.
+
+    But if one of them ends the process, as pytest-timeout does, this is what it had to say. So what
+    was flushed in the running phase of a test is kept in a file that the controller can read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FileIO(os.devnull, "wb"), encoding="utf-8")
+        self._text = ""
+        self._descriptor: int | None = None
+        self._pwrite, self._truncate = os.pwrite, os.truncate  # before a test can patch the module
+
+    def keep_in(self, descriptor: int) -> None:
+        self._text, self._descriptor = "", descriptor
+
+    def write(self, text: str) -> int:
+        self._text = (self._text + text)[-_UNSEEN:]
+        return len(text)
+
+    def flush(self) -> None:
+        if self._descriptor is not None and self._text:
+            data = self._text.encode(errors="backslashreplace")
+            self._pwrite(self._descriptor, data, 0)
+            self._truncate(self._descriptor, len(data))
+
+    def forget(self) -> None:
+        """Begin anew."""
+        if self._text and self._descriptor is not None:
+            self._text = ""
+            self._truncate(self._descriptor, 0)
+
+
+_UNSEEN = 20000
+"""Characters of that which are kept: the last ones."""
+
+
+def keep_unseen(config: pytest.Config, descriptor: int) -> Callable[[], None]:
+    """Keep what is written to this worker's terminal in a file; returns what empties it."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    file = getattr(getattr(reporter, "_tw", None), "_file", None)
+    if not isinstance(file, Unseen):  # there is no terminal reporter, or another's
+        return lambda: None
+    file.keep_in(descriptor)
+    return file.forget
 
 
 STACKS: int = getattr(signal, "SIGRTMAX", signal.SIGXCPU)
@@ -206,16 +253,37 @@ def say(config: pytest.Config, text: str) -> None:
     """Write lines to the terminal, unless it is told to be quiet."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and config.option.verbose >= 0:
-        reporter.ensure_newline()
+        end_terminal_line(config)
         for line in text.splitlines():
             reporter.write_line(line)
 
 
 def show_collecting(config: pytest.Config) -> None:
-    """Let the terminal say ``collecting ...`` where it would before a collection of its own."""
+    """Let the terminal say ``collecting ...`` where it would before a collection of its own. With
+    ``-q`` a log gets the line that pytest-xdist writes there."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.pytest_collection()
+        if config.option.verbose < 0 and not reporter.isatty:
+            reporter.write_line("bringing up nodes...")
+
+
+def say_started(config: pytest.Config, workers: int, wanted: int, tests: int, mode: str) -> None:
+    """Say how many workers there are, and how many tests for them, as pytest-xdist does: in a log
+    as two lines, on a terminal the second takes the place of the first. ``-v`` names the mode."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    if not reporter.isatty:
+        say(config, f"created: {workers}/{wanted} {_counted(wanted, 'worker')}")
+    noun, items = _counted(workers, "worker"), _counted(tests, "item")
+    say(config, f"{workers} {noun} [{tests} {items}]")
+    if config.option.verbose > 0:
+        say(config, f"scheduling tests via {mode}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return noun if number == 1 else f"{noun}s"
 
 
 def show_collected(config: pytest.Config, found: int) -> None:

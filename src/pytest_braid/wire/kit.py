@@ -7,7 +7,8 @@ speech stream socket                  what it says
 out    file                           what the running test printed, captured
 err    file                           likewise
 fault  file                           faulthandler's dump
-claim  file of five bytes, mapped     the test it runs, readable after SIGKILL, and whether it may
+screen file                           what plugins have written to its terminal, which nobody sees
+claim  small file, mapped             the tests it runs, readable after SIGKILL, and whether it may
                                       begin another
 tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
 stdout pipe                           what it prints outside of captures
@@ -19,9 +20,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from typing import NamedTuple
 
-_SIZE = 5
+_SIZE = 1
+
+_ENTRY = struct.Struct("<QI")
+"""A thread and a test, for each strand."""
 
 
 class WorkerKit(NamedTuple):
@@ -32,6 +37,7 @@ class WorkerKit(NamedTuple):
     out: int
     err: int
     fault: int
+    screen: int
     claim: int
     tally: int
     stdout: int | None = None
@@ -95,29 +101,34 @@ class Place:
 
 
 class Claim:
-    """The index of the test that a worker runs, in memory shared with the controller."""
+    """The indices of the tests that a worker runs, in memory shared with the controller: one for
+    each strand, the first of which is the main thread."""
+
+    STRANDS = 1 + 1000
 
     def __init__(self, descriptor: int) -> None:
-        size = _SIZE + Place.ROOM
+        size = _SIZE + Place.ROOM + _ENTRY.size * self.STRANDS
         if os.fstat(descriptor).st_size < size:
             os.truncate(descriptor, size)
         self._memory = mmap.mmap(descriptor, size)
         self.place = Place(self._memory, _SIZE)
         """What it collects, where it collects for itself."""
 
-    def set(self, test: int | None) -> None:
-        self._memory[:4] = (0 if test is None else test + 1).to_bytes(4, "little")
+    def set(self, test: int, strand: int = 0, thread: int = 0) -> None:
+        """This strand is about to run a test, in this thread (``threading.get_ident``)."""
+        _ENTRY.pack_into(self._memory, _SIZE + Place.ROOM + _ENTRY.size * strand, thread, test + 1)
 
-    def get(self) -> int | None:
-        value = int.from_bytes(self._memory[:4], "little")
-        return value - 1 if value else None
+    def get(self) -> dict[int, int]:
+        """The tests that strands have begun last, and their threads; 0 if that is not known."""
+        entries = _ENTRY.iter_unpack(self._memory[_SIZE + Place.ROOM :])
+        return {test - 1: thread for thread, test in entries if test}
 
     def forbid(self) -> None:
         """Let the worker begin nothing more: it is about to be killed."""
-        self._memory[4] = 1
+        self._memory[0] = 1
 
     def is_forbidden(self) -> bool:
-        return self._memory[4] == 1
+        return self._memory[0] == 1
 
     def close(self) -> None:
         self._memory.close()

@@ -109,7 +109,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
     ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
     the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
-    whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``).
+    whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
+    why nothing may run beside it in its worker, where others do.
     """
 
     nodeid: str
@@ -119,6 +120,7 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     timeout: float | None = None
     needs: Needs = PLAIN
     mp: tuple[str, str] | None = None
+    aside: str | None = None
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -196,10 +198,11 @@ class Ready(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The worker is about to run a test."""
+    """The worker is about to run a test: in the main thread, or in ``strand`` 1 and so on."""
 
     test: int
     at: float
+    strand: int = 0
 
 
 class Asking(Message, frozen=True, gc=False, tag=True, array_like=True):

@@ -44,6 +44,7 @@ class QueueReader:
     """The worker's end."""
 
     def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         os.set_blocking(descriptor, False)
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
@@ -57,7 +58,7 @@ class QueueReader:
         Raises:
             EOFError: the controller is gone.
         """
-        record = self._read()
+        record = self.read()
         if record is not None:
             return record
         ask()
@@ -68,11 +69,12 @@ class QueueReader:
         wake-up and the read: then the wait goes on."""
         while True:
             self._wait_readable()
-            record = self._read()
+            record = self.read()
             if record is not None:
                 return record
 
-    def _read(self) -> int | None:
+    def read(self) -> int | None:
+        """The next record, if there is one now."""
         try:
             data = self._read_some()
         except BlockingIOError:

@@ -60,7 +60,7 @@ class Clerk:
             )
         number = next(self._numbers)
         try:
-            self._speech.say_first(m.Asks(kind(number, *words)))
+            self._speech.say_apart(m.Asks(kind(number, *words)))
             answer = self._await(number, timeout)
         except BaseException:
             self._give_up(number)
@@ -74,7 +74,7 @@ class Clerk:
         with self._changed:
             if self._answers.pop(number, None) is None:
                 self._given_up.add(number)
-        self._speech.say_first(m.Asks(b.Cancel(number)))
+        self._speech.say_apart(m.Asks(b.Cancel(number)))
 
     def _await(self, number: int, timeout: float | None) -> b.Answer | None:
         latest = None if timeout is None else self._clock() + timeout

@@ -124,7 +124,7 @@ class MainStrand:
 
     def take_in_teardown(self) -> int:
         before = self._reporter.clock()
-        record = self._queue.take(self._ask_in_teardown)
+        record = self._take()
         self._reporter.waited += self._reporter.clock() - before
         return record
 
@@ -164,11 +164,6 @@ class MainStrand:
     def _ask(self) -> None:
         self._reporter.speech.say(m.Asking(self._reporter.clock()))
 
-    def _ask_in_teardown(self) -> None:
-        """What the test has said is held until it is over: if it ends this process now, then that
-        is its outcome, whether the queue was empty or not."""
-        self._reporter.speech.say_first(m.Asking(self._reporter.clock()))
-
     def _begin(self, test: int) -> Successor:
         self._left = None
         self._reporter.begin(test)
@@ -188,12 +183,15 @@ class MainStrand:
         """Start nothing more (``-x``); the controller takes the rest of the queue back. It finds
         the reason itself where it lies in the failures of all workers. Told to retire, this one is
         the last of its slot all the same: a run that stops starts no other."""
-        self._reporter.speech.say(
-            m.Stopping(_reason(self._session.shouldfail), _reason(self._session.shouldstop))
-        )
+        self._say_stopping()
         while self._wait() not in (FINISH, RETIRE):
             pass
         return FINISH
+
+    def _say_stopping(self) -> None:
+        session = self._session
+        reasons = _reason(session.shouldfail), _reason(session.shouldstop)
+        self._reporter.speech.say(m.Stopping(*reasons))
 
 
 def _decided(nextitem: Any) -> Any:

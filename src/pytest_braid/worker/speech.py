@@ -44,7 +44,7 @@ class Speech:
 
     What a test said is sent no later than the next test begins or the worker waits: a worker that
     is killed can lose only what its running test said, and that test is then reported as crashed.
-    A failure is sent at once, so that it is not lost if the teardown ends the process.
+    Its outcome is sent at once, so that it is not lost if the teardown ends the process.
     """
 
     def __init__(self, channel: Channel[Any]) -> None:
@@ -87,20 +87,20 @@ class Speech:
 
     def flush(self) -> None:
         """Send what is held."""
-        self._send(self._held)
+        self._send(b"".join(self._held), self._held.clear)
 
-    def say_first(self, message: msgspec.Struct) -> None:
-        """Send a message before those that are held, which stay held."""
-        self._send([self._frame(message)])
+    def say_apart(self, message: msgspec.Struct) -> None:
+        """Send a message before what is held, which stays held; from any thread."""
+        self._send(self._frame(message))
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, data: bytes, then: Callable[[], None] = lambda: None) -> None:
         """Signals wait meanwhile: half a message would break the stream, and one sent twice too."""
         self.end_copies()
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
             with self._turn:
-                self._channel.socket.sendall(b"".join(frames))
-            frames.clear()
+                self._channel.socket.sendall(data)
+            then()
         finally:
             self._mask(signal.SIG_SETMASK, before)
 
@@ -213,9 +213,17 @@ class Reporter(Spokesman):
         """Seconds that the running teardown waited for the answer what comes next."""
 
     def begin(self, test: int) -> None:
-        self.test = self._last = test
+        self.resume(test)
+        self.announce(test)
+
+    def announce(self, test: int, strand: int = 0) -> None:
+        """Say that a test begins, in this strand."""
         self._mark_output()
-        self.speech.say(m.Begun(test, self.clock()))
+        self.speech.say(m.Begun(test, self.clock(), strand))
+
+    def resume(self, test: int) -> None:
+        """What is reported from here on is of this test, until it is done."""
+        self.test = self._last = test
 
     def done(self) -> None:
         assert self.test is not None
@@ -261,7 +269,7 @@ class Reporter(Spokesman):
         if self._notes is not None:
             self.tell_notes(is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
-        if report.outcome not in ("passed", "skipped"):  # "rerun" of plugins is a failure, too
+        if report.when == "call" or report.outcome != "passed":
             self.speech.flush()
 
     def tell_notes(self, *, is_last: bool) -> None:

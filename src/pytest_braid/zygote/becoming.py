@@ -52,32 +52,42 @@ def become_worker(
     workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
     output.give_fault_file(config, kit.fault)
+    forget_unseen = output.keep_unseen(config, kit.screen)
+    marks = Marks(kit.live(), mark)
+
+    def end_phase() -> None:
+        marks.put()
+        forget_unseen()
+
     limit = Limit(session, Tally(kit.tally), _slot(workerinput))
     reporter = Reporter(
         speech,
         config,
         {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
         output.capture_mender(config, kit.out, kit.err),
-        Marks(kit.live(), mark).put,
+        end_phase,
         doubt=limit.doubt,
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
     config.pluginmanager.register(Clerk(speech), "braid-clerk")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
-    strand = MainStrand(
-        session,
-        QueueReader(kit.queue),
-        Claim(kit.claim),
-        reporter,
-        limit,
-    )
+    strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
     last_word = LastWord(
         reporter, strand, workeroutput, cleanups, farewell, shares_session=shares_session
     )
     config.pluginmanager.register(last_word, "braid-last-word")
     return strand
+
+
+def _strand(session: pytest.Session, *given: Any) -> MainStrand:
+    threads: int = session.config.workerinput["threads"]  # type: ignore[attr-defined]
+    if not threads:
+        return MainStrand(session, *given)
+    from pytest_braid.worker.threads import ThreadStrands
+
+    return ThreadStrands(session, *given, strands=threads, asides=[None] * len(session.items))
 
 
 def give_basetemp(

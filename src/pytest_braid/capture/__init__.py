@@ -1,0 +1,1 @@
+"""Whose output and whose process-wide state this is, while several tests run at once."""

@@ -1,0 +1,64 @@
+"""Who owns the running code: one test on one strand.
+
+A context variable says it, and so it holds for threads, greenlets and asyncio tasks alike. A
+thread that a test has started has a context of its own (before Python 3.14's free threading): there
+it is the thread that remembers.
+
+When a test is over it owns nothing any more, also in what it has left behind: a thread that goes
+on, a task of a loop with a wider scope, a context that somebody has kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from pytest_braid.seam import threads
+
+
+class Owner:
+    """Whose output and state this is: one test on one strand."""
+
+    __slots__ = ("__weakref__", "is_over", "item", "values")
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.item = item
+        self.is_over = False
+        self.values: dict[str, Any] = {}
+        """What is this test's own, by the name under which everybody finds it: ``sys.stdout``."""
+
+    def __repr__(self) -> str:
+        return f"<Owner {self.item.nodeid}{' (over)' if self.is_over else ''}>"
+
+
+_owner: ContextVar[Owner | None] = ContextVar("pytest_braid_owner", default=None)
+
+
+def owner() -> Owner | None:
+    """The owner of the running code; ``None`` for what no test on a strand does."""
+    found = _owner.get()
+    if found is None:
+        found = threads.inherited()
+    return None if found is None or found.is_over else found
+
+
+def values() -> dict[str, Any] | None:
+    """What is the running test's own; ``None`` if no test on a strand runs this."""
+    found = owner()
+    return None if found is None else found.values
+
+
+@contextmanager
+def owned(item: pytest.Item) -> Iterator[Owner]:
+    """Everything inside, in this context, is this test's; in another context it is not."""
+    mine = Owner(item)
+    token = _owner.set(mine)
+    try:
+        yield mine
+    finally:
+        mine.is_over = True
+        _owner.reset(token)

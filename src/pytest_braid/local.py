@@ -1,0 +1,152 @@
+"""Strands without workers: tests in threads of the one process that pytest runs in.
+
+So ``-n 0 --threads N`` runs, and what a seed's own marks start. Nothing is forked and nothing sent;
+whoever ends the process ends the run, as it does without braid.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_braid.control.log import EventLog
+from pytest_braid.model import events as e
+from pytest_braid.wire.queue import FINISH
+from pytest_braid.worker.threads import ThreadStrands
+
+
+class Local:
+    """Runs the session's tests in up to ``threads`` threads."""
+
+    def __init__(self, threads: int, log: Path | None) -> None:
+        self._threads = threads
+        self._log = None if log is None else EventLog(log)
+
+    def pytest_report_header(self) -> str:
+        return f"braid: {self._threads} tests at once, in threads of this process"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            return None  # pytest says why, and runs nothing
+        if session.items:
+            self._run(session)
+        return True
+
+    def _run(self, session: pytest.Session) -> None:
+        self._record_start(session)
+        strands = make_strands(session, self._threads, self._record)
+        for item, nextitem in strands.tests():
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    def _record_start(self, session: pytest.Session) -> None:
+        at = time.monotonic()
+        self._record(e.RunStarted(run="", workers=0, mode="no", wall=time.time(), at=at))
+        nodeids = tuple(item.nodeid for item in session.items)
+        self._record(e.TestsCollected(nodeids=nodeids, at=at))
+
+    def _record(self, event: e.RunEvent) -> None:
+        if self._log is not None:
+            self._log.event(event)
+
+    def pytest_unconfigure(self) -> None:
+        if self._log is not None:
+            self._log.event(e.RunEnded(unfinished=(), at=time.monotonic()))
+            self._log.close()
+
+
+def make_strands(
+    session: pytest.Session, threads: int, record: Callable[[e.RunEvent], None]
+) -> ThreadStrands:
+    """Strands for all items of a session that has no worker."""
+    queue: Any = Items(len(session.items))
+    claim: Any = Unclaimed()
+    limit: Any = Unlimited()
+    teller: Any = Teller(record)
+    return ThreadStrands(
+        session,
+        queue,
+        claim,
+        teller,
+        limit,
+        strands=threads,
+        asides=[None] * len(session.items),
+    )
+
+
+class Items:
+    """Stands in the place of a worker's queue: all items, in their order."""
+
+    def __init__(self, count: int) -> None:
+        self._next = iter(range(count))
+        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+    def read(self) -> int:
+        return next(self._next, FINISH)
+
+    def take(self, ask: Callable[[], None]) -> int:  # noqa: ARG002 -- nobody is to be asked
+        return self.read()
+
+    def wait(self) -> int:
+        return FINISH
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class Unclaimed:
+    """Stands in the place of a worker's claim, at which nobody looks."""
+
+    def set(self, test: int, strand: int = 0, thread: int = 0) -> None: ...
+
+    def is_forbidden(self) -> bool:
+        return False
+
+
+class Unlimited:
+    """Stands in the place of a worker's limit: the session counts all failures itself."""
+
+    def note(self) -> None: ...
+
+    def is_reached(self) -> bool:
+        return False
+
+
+class Silent:
+    """Stands in the place of a worker's speech."""
+
+    def say(self, message: object) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class Teller:
+    """Stands in the place of a worker's reporter: the session's own hooks report."""
+
+    def __init__(self, record: Callable[[e.RunEvent], None]) -> None:
+        self.speech = Silent()
+        self.clock = time.monotonic
+        self._record = record
+        self._test = 0
+
+    def begin(self, test: int) -> None:
+        self.resume(test)
+        self.announce(test)
+
+    def announce(self, test: int, strand: int = 0) -> None:
+        self._record(e.Started(worker=0, test=test, strand=strand, at=self.clock()))
+
+    def resume(self, test: int) -> None:
+        self._test = test
+
+    def done(self) -> None:
+        self._record(e.Finished(worker=0, test=self._test, at=self.clock()))

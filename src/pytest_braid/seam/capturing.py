@@ -1,0 +1,130 @@
+"""pytest's capture, for each of several running tests.
+
+The capture manager keeps two things: the global capture, which is on during each phase, and the
+fixture (``capsys``) that takes over from it. Each test has its own of both; it captures what goes
+through ``sys.stdout`` and ``sys.stderr``, for a descriptor belongs to the whole process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO, TextIOWrapper
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import pytest
+from _pytest import capture
+
+from pytest_braid.seam.routing import Values, missing, routed
+
+_NEEDED = ("CaptureIO", "MultiCapture", "SysCapture", "_get_multicapture")
+_ATTRIBUTES = ("_global_capturing", "_capture_fixture")
+
+
+class _Memory(BytesIO):
+    """Keeps what is written in memory, until somebody asks for a descriptor; then in a file."""
+
+    mode = "rb+"
+    _file: IO[bytes] | None = None
+
+    def fileno(self) -> int:
+        if self._file is None:
+            file = TemporaryFile(buffering=0)  # noqa: SIM115 -- closed with this object
+            file.write(super().getvalue())
+            self._file = file
+        return self._file.fileno()
+
+    def write(self, data: Any) -> int:
+        return super().write(data) if self._file is None else self._file.write(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._file is None:
+            return super().read(size)
+        return self._file.read(-1 if size is None else size)
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        seek = super().seek if self._file is None else self._file.seek
+        return seek(position, whence)
+
+    def tell(self) -> int:
+        return super().tell() if self._file is None else self._file.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        return super().truncate(size) if self._file is None else self._file.truncate(size)
+
+    def getvalue(self) -> bytes:
+        if self._file is None:
+            return super().getvalue()
+        self._file.seek(0)
+        return self._file.read()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+
+class _Stream(capture.CaptureIO):
+    """What a test finds with ``--capture=fd``: a file, which replaces what it cannot encode."""
+
+    buffer: _Memory
+
+    def __init__(self) -> None:
+        TextIOWrapper.__init__(
+            self, _Memory(), encoding="utf-8", errors="replace", newline="", write_through=True
+        )
+
+    @property
+    def name(self) -> str:
+        return repr(self.buffer)
+
+    @property
+    def mode(self) -> str:
+        return "r+"
+
+    def getvalue(self) -> str:
+        return self.buffer.getvalue().decode("utf-8", "replace")
+
+
+def _own_capturing(method: Any) -> Any:
+    """A global capture between two phases."""
+    if method == "fd":
+        own = capture.MultiCapture(
+            in_=capture.SysCapture(0),
+            out=capture.SysCapture(1, _Stream()),
+            err=capture.SysCapture(2, _Stream()),
+        )
+    else:
+        own = capture._get_multicapture(method)
+    own.start_capturing()
+    own.suspend_capturing()
+    return own
+
+
+def _manager(config: pytest.Config) -> Any:
+    return config.pluginmanager.get_plugin("capturemanager")
+
+
+def probe(config: pytest.Config) -> str | None:
+    """Whether the manager keeps what it captures with where it is looked for."""
+    if _manager(config) is None:
+        return None
+    return missing(capture, dict.fromkeys(_NEEDED)) or missing(
+        _manager(config), dict.fromkeys(("_method", *_ATTRIBUTES))
+    )
+
+
+@contextmanager
+def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
+    """Let each running test capture its own output."""
+    manager = _manager(config)
+    if manager is None:
+        yield
+        return
+    fresh = {
+        "_global_capturing": lambda shared: shared and _own_capturing(manager._method),
+        "_capture_fixture": lambda _: None,
+    }
+    with routed(manager, values, fresh):
+        yield

@@ -1,0 +1,151 @@
+"""pytest's fixture definitions and setup state, as far as tests that run beside each other cannot
+share them.
+
+pytest keeps the value of a fixture in its definition, ``FixtureDef.cached_result``, and looks
+definitions up by name in a mapping that each test's ``request`` has. So a copy of a definition is
+an instance of the fixture of its own, and a test whose mapping holds copies shares with others
+what they are given, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+import pytest
+from _pytest import fixtures as private
+from _pytest import runner
+from _pytest.scope import Scope
+
+TEST_OUTCOME: tuple[type[BaseException], ...] = runner.TEST_OUTCOME  # type: ignore[attr-defined]
+"""What setup and teardown may raise without ending the run."""
+
+_MAPPING = "_arg2fixturedefs"
+_CACHE = ("cached_result", "_finalizers")
+
+
+def why_not(session: pytest.Session) -> str | None:
+    """What is built otherwise than this module knows it, if anything is."""
+    state: Any = getattr(session, "_setupstate", None)
+    wanted = {
+        "Session._setupstate": state is not None,
+        "SetupState": all(
+            hasattr(state, name)
+            for name in ("stack", "setup", "addfinalizer", "teardown_exact", "is_node_active")
+        )
+        or (state is not None and not hasattr(state, "is_node_active") and hasattr(state, "stack")),
+        "FixtureDef.execute, .finish": all(
+            hasattr(private.FixtureDef, name) for name in ("execute", "finish", "addfinalizer")
+        ),
+        "get_scope_node": hasattr(private, "get_scope_node"),
+        "get_scope_package": hasattr(private, "get_scope_package"),
+        "Session._fixturemanager": hasattr(session, "_fixturemanager"),
+        "FixtureDef.cached_result": _keeps_its_cache(session),
+        "request._arg2fixturedefs": _has_mapping(session),
+    }
+    missing = [name for name, is_there in wanted.items() if not is_there]
+    return f"pytest {pytest.__version__} has no {missing[0]}" if missing else None
+
+
+def _keeps_its_cache(session: pytest.Session) -> bool:
+    infos = (getattr(item, "_fixtureinfo", None) for item in session.items)
+    found = (one for info in infos if info for of in info.name2fixturedefs.values() for one in of)
+    return all(name in vars(one) for one in islice(found, 1) for name in _CACHE)
+
+
+def _has_mapping(session: pytest.Session) -> bool:
+    requests = (getattr(item, "_request", None) for item in session.items)
+    found = next(filter(None, requests), None)
+    return found is None or _MAPPING in vars(found)
+
+
+def replace_setup_state(session: pytest.Session, tree: object) -> object:
+    """Put something in the place of the session's ``SetupState``; returns what was there."""
+    holder: Any = session
+    before: object = holder._setupstate
+    holder._setupstate = tree
+    return before
+
+
+def mapping_of(item: pytest.Item) -> Any:
+    """The mapping from names to definitions that the test's request uses; ``None`` for an item
+    without fixtures."""
+    request = getattr(item, "_request", None)
+    return getattr(request, _MAPPING, None) if request else None
+
+
+def give_mapping(item: pytest.Item, mapping: object) -> None:
+    item._request.__dict__[_MAPPING] = mapping  # type: ignore[attr-defined]
+
+
+def mapping_behind(request: Any) -> Any:
+    """The mapping of the test for which a fixture is requested."""
+    return getattr(request, _MAPPING)
+
+
+def definitions(item: pytest.Item, name: str) -> Sequence[Any] | None:
+    """All definitions of that name that the test can see, the nearest one last."""
+    holder: Any = item
+    known = holder._fixtureinfo.name2fixturedefs.get(name)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    found: Sequence[Any] | None = holder.session._fixturemanager.getfixturedefs(name, item)
+    return found
+
+
+def visible(item: pytest.Item) -> dict[str, Sequence[Any]]:
+    """The definitions that the test requests, by name, as far as they are known before it runs."""
+    return item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined, no-any-return]
+
+
+def scope_node(definition: Any, item: pytest.Item) -> Any:
+    """The node with which the fixture's value ends, for this test."""
+    scope = definition._scope
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None:
+        scope = callspec._arg2scope.get(definition.argname, scope)
+    if scope is Scope.Function:
+        return item
+    if scope is Scope.Package:
+        return private.get_scope_package(item, definition)
+    return private.get_scope_node(item, scope) or item
+
+
+def set_up_dependencies(definition: Any, request: Any) -> None:
+    """Have everything set up that a fixture's function asks for by name."""
+    __tracebackhide__ = True
+    for name in definition.argnames:
+        request._get_active_fixturedef(name)
+
+
+def private_copy(definition: Any, kind: type | None = None) -> Any:
+    """A definition like this one, without a value; of ``kind``, if given."""
+    copied: Any = object.__new__(kind or type(definition))
+    copied.__dict__.update(definition.__dict__, cached_result=None, _finalizers=[])
+    return copied
+
+
+def is_set_up(instance: Any) -> bool:
+    return instance.cached_result is not None
+
+
+def value_of(instance: Any) -> object:
+    """Its value.
+
+    Raises :class:`Failed` if its setup has failed.
+    """
+    value, _, failure = instance.cached_result
+    if failure is not None:
+        raise Failed(*failure)
+    return value
+
+
+class Failed(Exception):  # noqa: N818 -- it is told at once, as what it holds
+    """The setup of a fixture has failed before, with ``error``."""
+
+    def __init__(self, error: BaseException, traceback: TracebackType | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.traceback = traceback

@@ -1,0 +1,164 @@
+"""Log records, for each of several running tests.
+
+pytest's logging plugin has two handlers, one for ``caplog`` and one for the report, and puts them
+on the root logger during each phase. Each test has two of its own. They stand in no list of a
+logger, where others could meet, remove or skip them: they are a test's own as its streams are, and
+called with the records of the code that runs for it.
+
+Levels stay the process's: what ``--log-level`` asks for is set once for all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from _pytest.logging import LogCaptureHandler
+
+from pytest_braid.seam.routing import Values, missing, routed, share
+
+_HANDLERS = ("caplog_handler", "report_handler")
+_LIVE = ("_first_record_emitted", "_section_name_shown", "_test_outcome_written", "_when")
+"""What the live log knows of the test that it writes for."""
+
+
+class _OwnHandler(LogCaptureHandler):
+    """Takes the records of one test. ``loggers`` are those to which pytest or the test adds it."""
+
+    def __init__(self, like: logging.Handler, level: int | None, values: Values) -> None:
+        super().__init__()
+        self.setFormatter(like.formatter)
+        if level is not None:
+            self.setLevel(level)
+        self.loggers: list[logging.Logger] = []
+        self._values = values
+        self._mine = values()
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Someone may have put it into a list, where it hears of all."""
+        __tracebackhide__ = True
+        return super().handle(record) if self._values() is self._mine else False
+
+
+def _own_handlers(own: dict[str, Any]) -> list[_OwnHandler]:
+    found = (own.get(f"LoggingPlugin.{name}") for name in _HANDLERS)
+    return [handler for handler in found if handler is not None]
+
+
+class _View:
+    """What ``Logger.callHandlers`` looks at, of a logger and of those above it."""
+
+    def __init__(self, logger: logging.Logger, own: list[_OwnHandler]) -> None:
+        self.name, self.manager, self.propagate = logger.name, logger.manager, logger.propagate
+        here = [handler for handler in own if logger in handler.loggers]
+        self.handlers = [*logger.handlers, *here]
+        self.parent = logger.parent and logger.propagate and _View(logger.parent, own)
+
+
+class _Loggers(dict[str, Any]):
+    """All loggers by name. pytest walks through them while a test may be making one."""
+
+    def values(self) -> Any:
+        return list(super().values())
+
+
+def _plugin(config: pytest.Config) -> Any:
+    return config.pluginmanager.get_plugin("logging-plugin")
+
+
+def probe(config: pytest.Config) -> str | None:
+    """Whether plugin and module keep what they keep where it is looked for."""
+    plugin = _plugin(config)
+    if plugin is None:
+        return None
+    return missing(plugin, dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler"))) or missing(
+        logging.root.manager, {"loggerDict": None}
+    )
+
+
+@contextmanager
+def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
+    """Let each running test have its own records."""
+    plugin = _plugin(config)
+    if plugin is None:
+        yield
+        return
+    level: int | None = plugin.log_level
+
+    def own(shared: Any) -> _OwnHandler:
+        return _OwnHandler(shared, level, values)
+
+    attributes = {**dict.fromkeys(_HANDLERS, own), "log_level": lambda _: None}
+    live = {name: share for name in _LIVE if hasattr(plugin.log_cli_handler, name)}
+    with (
+        _methods_replaced(values),
+        _loggers_listed(),
+        _level_lowered(level),
+        routed(plugin, values, attributes),
+        routed(plugin.log_cli_handler, values, live),
+    ):
+        yield
+
+
+@contextmanager
+def _methods_replaced(values: Values) -> Iterator[None]:
+    kind: Any = logging.Logger
+    add, remove, call = kind.addHandler, kind.removeHandler, kind.callHandlers
+
+    def add_handler(self: logging.Logger, handler: Any) -> None:
+        if not isinstance(handler, _OwnHandler):
+            add(self, handler)
+        elif self not in handler.loggers:
+            handler.loggers.append(self)
+
+    def remove_handler(self: logging.Logger, handler: Any) -> None:
+        if isinstance(handler, _OwnHandler) and self in handler.loggers:
+            handler.loggers.remove(self)
+        else:
+            remove(self, handler)
+
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        __tracebackhide__ = True
+        own = values()
+        call(self if own is None else _View(self, _own_handlers(own)), record)
+
+    kind.addHandler, kind.removeHandler, kind.callHandlers = (
+        add_handler,
+        remove_handler,
+        call_handlers,
+    )
+    try:
+        yield
+    finally:
+        kind.addHandler, kind.removeHandler, kind.callHandlers = add, remove, call
+
+
+@contextmanager
+def _loggers_listed() -> Iterator[None]:
+    manager: Any = logging.root.manager
+    before = manager.loggerDict
+    manager.loggerDict = _Loggers(before)
+    try:
+        yield
+    finally:
+        before.clear()
+        before.update(manager.loggerDict)
+        manager.loggerDict = before
+
+
+@contextmanager
+def _level_lowered(level: int | None) -> Iterator[None]:
+    """As pytest does in each phase, where it would be put back under those that still run."""
+    before = logging.root.level
+    if level is None or level >= before:
+        yield
+        return
+    logging.root.setLevel(level)
+    try:
+        yield
+    finally:
+        if logging.root.level == level:
+            logging.root.setLevel(before)

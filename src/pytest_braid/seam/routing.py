@@ -1,0 +1,145 @@
+"""Attributes of shared objects that running tests have each of their own.
+
+The object gets a class of its own, whose descriptors ask who is asking. So whoever reads
+``sys.stdout`` or assigns it reads and assigns what is the running test's; code that runs for no
+test, what everybody shares. What a test has not assigned is what it shares, or a fresh value.
+
+Code that does not go through the object's class (C code looks into the dictionary of a module, a
+module's own functions into their globals) finds a forwarder there, where one is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+Values = Callable[[], dict[str, Any] | None]
+"""What is the running test's own, by name; ``None`` if no test on a strand runs."""
+
+Fresh = Callable[[Any], Any]
+"""A test's first value of an attribute, made of the shared one."""
+
+_ABSENT: Any = object()
+
+
+def share(value: Any) -> Any:
+    """A test begins with what all share."""
+    return value
+
+
+class Routed:
+    """A data descriptor: the running test's own value, or else the shared one."""
+
+    def __init__(
+        self,
+        key: str,
+        values: Values,
+        shared: dict[str, Any],
+        fresh: Fresh,
+        convert: Fresh,
+    ) -> None:
+        self.key, self.values, self.shared, self.fresh = key, values, shared, fresh
+        self.convert = convert
+        self.name = key.rpartition(".")[2]
+
+    def __get__(self, target: object, kind: type) -> Any:
+        own = self.values()
+        if own is None:
+            found = self.shared.get(self.name, _ABSENT)
+        elif self.key in own:
+            found = own[self.key]
+        else:
+            found = self.shared.get(self.name, _ABSENT)
+            if self.fresh is not share:
+                found = own[self.key] = self.fresh(found)
+        if found is _ABSENT:
+            raise AttributeError(self.name)
+        return found
+
+    def __set__(self, target: object, value: Any) -> None:
+        own = self.values()
+        if own is None:
+            self.shared[self.name] = value
+        else:
+            own[self.key] = self.convert(value)
+
+    def __delete__(self, target: object) -> None:
+        own = self.values()
+        self.__get__(target, type(target))
+        if own is None:
+            del self.shared[self.name]
+        else:
+            own[self.key] = _ABSENT
+
+
+class Forwarder:
+    """Stands where the class of an object is not asked; passes everything on."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read = read
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._read(), name)
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        return self._read()(*args, **more)
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+
+def dress(target: Any, attributes: Mapping[str, Any]) -> type:
+    """Give one object a class of its own, with these; the one it had is returned."""
+    kind: type = type(target)
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    target.__class__ = type(kind.__name__, (kind,), {**named, **attributes})
+    return kind
+
+
+@contextmanager
+def routed(
+    target: Any,
+    values: Values,
+    attributes: Mapping[str, Fresh],
+    forwarders: Mapping[str, Callable[[Callable[[], Any]], Any]] | None = None,
+    converting: Collection[str] = (),
+) -> Iterator[None]:
+    """Let each running test have its own of these ``attributes`` of ``target``.
+
+    ``forwarders`` make, of a function that reads one, what stands in the dictionary meanwhile. What
+    a test assigns to one that is ``converting`` is made fresh as its first value is.
+    """
+    contents = vars(target)
+    forwarders = {name: make for name, make in (forwarders or {}).items() if name in contents}
+    aside = {name: contents[name] for name in forwarders}
+    label = getattr(target, "__name__", type(target).__name__)
+
+    def route(name: str, fresh: Fresh) -> Routed:
+        shared = aside if name in aside else contents
+        convert = fresh if name in converting else share
+        return Routed(f"{label}.{name}", values, shared, fresh, convert)
+
+    kind = dress(target, {name: route(name, fresh) for name, fresh in attributes.items()})
+    contents.update(
+        {name: make(partial(getattr, target, name)) for name, make in forwarders.items()}
+    )
+    try:
+        yield
+    finally:
+        target.__class__ = kind
+        for name in forwarders:
+            del contents[name]
+        contents.update(aside)
+
+
+def missing(target: object, attributes: Mapping[str, Any]) -> str | None:
+    """The first of these attributes that an object has not, in words, if so."""
+    for name in attributes:
+        if not hasattr(target, name):
+            label = getattr(target, "__name__", type(target).__qualname__)
+            return f"{label}.{name} is not there"
+    return None

@@ -1,0 +1,45 @@
+"""The names in ``sys`` that a test reads, assigns and puts back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
+
+_STREAMS = ("stdin", "stdout", "stderr")
+_ATTRIBUTES = dict.fromkeys(_STREAMS, share)
+_LAST = dict.fromkeys(("last_type", "last_value", "last_traceback", "last_exc"), share)
+
+
+class _Stream(Forwarder):
+    """What ``print`` finds; it is silent where a test has set the name to None."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        stream = self._read()
+        return _nothing if stream is None and name in ("write", "flush") else getattr(stream, name)
+
+
+def _nothing(*_: object) -> None:
+    """Write nothing."""
+
+
+_FORWARDERS = dict.fromkeys(_STREAMS, _Stream)
+
+
+def probe(_: pytest.Config) -> str | None:
+    """Whether all are there."""
+    return missing(sys, _ATTRIBUTES)
+
+
+@contextmanager
+def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
+    """Let each running test have its own streams and its own last exception."""
+    with routed(sys, values, _ATTRIBUTES | _LAST, _FORWARDERS):
+        yield

@@ -1,0 +1,215 @@
+"""``warnings``: its filters, what shows a warning, and which were shown already.
+
+The module is the process's (before Python 3.14's context-aware warnings). ``catch_warnings`` saves
+its attributes and puts them back, ``warnings.warn``, in C, reads them: both get the running
+test's. What was shown already, though, stands in a registry of the module that warns, and two tests
+must not answer for each other there. So C code is given filters that say "always" where the
+registry would be asked, and what then arrives to be shown is counted here, per test.
+
+1. A test calls ``warnings.warn("old")``. C reads ``warnings.filters`` and gets :class:`OwnFilters`.
+2. The first of what C finds in that list tells us the module that warns, and does not match.
+3. Of the next, ("default", ...) stands there as ("always", ...): C calls ``_showwarnmsg``.
+4. That looks for the filter among those that Python code sees, finds "default", and shows the
+   warning if this test has not yet seen it at this line.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
+
+Filter = tuple[str, Any, type[Warning], Any, int]
+
+_SHOWN = "warnings: shown"
+_ONCE = frozenset({"default", "module", "once"})
+_MUTATED = next(
+    name
+    for name in ("_filters_mutated", "_filters_mutated_lock_held")  # the latter since Python 3.14
+    if hasattr(warnings, name)
+)
+
+
+class _Call(threading.local):
+    """What is known of the warning that this thread is about to issue."""
+
+    module: str = ""
+    has_registry: bool = True
+
+    def match(self, module: str) -> bool:
+        """Called by C as if it were a pattern for the module."""
+        self.module = module
+        return False
+
+
+_call = _Call()
+_FIRST = ("ignore", None, Warning, _call, 0)
+_LAST: Filter = ("always", None, Warning, None, 0)
+
+
+def _for_c(real: Iterable[Filter]) -> list[Any]:
+    always = (("always", *rest) if action in _ONCE else (action, *rest) for action, *rest in real)
+    return [_FIRST, *always, _LAST]
+
+
+class OwnFilters(list[Any]):
+    """The filters of one test: ``real`` to Python code, and others to C code, which does not ask
+    for methods of a list."""
+
+    def __init__(self, real: Iterable[Filter]) -> None:
+        self.real = list(real)
+        super().__init__(_for_c(self.real))
+
+
+def _reading(name: str) -> Callable[..., Any]:
+    def method(self: OwnFilters, *args: Any) -> Any:
+        return getattr(self.real, name)(*args)
+
+    return method
+
+
+def _changing(name: str) -> Callable[..., Any]:
+    def method(self: OwnFilters, *args: Any, **more: Any) -> Any:
+        found = getattr(self.real, name)(*args, **more)
+        list.__setitem__(self, slice(None), _for_c(self.real))
+        return found
+
+    return method
+
+
+_READ = (
+    *("__contains__", "__eq__", "__getitem__", "__iter__", "__len__", "__ne__", "__repr__"),
+    *("__reversed__", "copy", "count", "index"),
+)
+_CHANGE = (
+    *("__delitem__", "__setitem__"),
+    *("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"),
+)
+for _name in _READ:
+    setattr(OwnFilters, _name, _reading(_name))
+for _name in _CHANGE:
+    setattr(OwnFilters, _name, _changing(_name))
+
+
+class _FiltersForwarder(Forwarder):
+    """What the functions of ``warnings`` find."""
+
+    __slots__ = ()
+
+
+def _forwarding(name: str) -> Callable[..., Any]:
+    def method(self: _FiltersForwarder, *args: Any) -> Any:
+        return getattr(self._read(), name)(*args)
+
+    return method
+
+
+for _name in ("__contains__", "__delitem__", "__getitem__", "__iter__", "__len__", "__setitem__"):
+    setattr(_FiltersForwarder, _name, _forwarding(_name))
+
+
+def _action(text: str, category: type[Warning], module: str, line: int) -> str:
+    for action, message, kind, pattern, number in list(warnings.filters):
+        if (
+            _matches(message, text)
+            and issubclass(category, kind)
+            and _matches(pattern, module)
+            and number in (0, line)
+        ):
+            return action
+    return getattr(warnings, "defaultaction", "default")
+
+
+def _matches(pattern: Any, text: str) -> bool:
+    if pattern is None or pattern == text:
+        return True
+    return not isinstance(pattern, str) and bool(pattern.match(text))
+
+
+def _is_shown_already(message: warnings.WarningMessage, own: dict[str, Any]) -> bool:
+    """Whether the running test has shown this, and its filters say that this is enough."""
+    text, category, module = str(message.message), message.category, _call.module
+    action = _action(text, category, module, message.lineno)
+    if action not in _ONCE or not _call.has_registry:
+        return False
+    keys = {
+        "default": (module, text, category, message.lineno),
+        "module": (module, text, category),
+        "once": (text, category),
+    }
+    shown = own.setdefault(_SHOWN, set())
+    is_shown = keys[action] in shown
+    shown.add(keys[action])
+    return is_shown
+
+
+def _show(message: warnings.WarningMessage, *, values: Values) -> None:
+    """In the place of ``warnings._showwarnmsg``, which looks into the module's globals."""
+    own = values()
+    if own is not None and _is_shown_already(message, own):
+        return
+    module: Any = warnings
+    if module.showwarning is module._showwarning_orig:
+        module._showwarnmsg_impl(message)
+        return
+    if not callable(module.showwarning):
+        raise TypeError("warnings.showwarning() must be set to a function or method")
+    given = (message.message, message.category, message.filename, message.lineno)
+    module.showwarning(*given, message.file, message.line)
+
+
+def _mutated(*, values: Values, original: Callable[[], None]) -> None:
+    own = values()
+    if own is not None:
+        own.pop(_SHOWN, None)
+    original()
+
+
+_REGISTRY = 5
+"""Where ``warn_explicit`` takes its registry."""
+
+
+def _warn_explicit(*args: Any, original: Callable[..., None], **more: Any) -> None:
+    """Without a registry nothing is remembered, and C does not tell us."""
+    registry = args[_REGISTRY] if len(args) > _REGISTRY else more.get("registry")
+    before, _call.has_registry = _call.has_registry, registry is not None
+    try:
+        original(*args, **more)
+    finally:
+        _call.has_registry = before
+
+
+def _own_filters(filters: Any) -> OwnFilters:
+    return filters if isinstance(filters, OwnFilters) else OwnFilters(filters)
+
+
+_FRESH = {"filters": _own_filters, "showwarning": share, "_showwarnmsg_impl": share}
+_FORWARDERS = {"filters": _FiltersForwarder, "_showwarnmsg_impl": Forwarder}
+_FUNCTIONS = ("_showwarnmsg", _MUTATED, "warn_explicit")
+
+
+def probe(_: pytest.Config) -> str | None:
+    """Whether all are there."""
+    return missing(warnings, dict.fromkeys((*_FRESH, *_FUNCTIONS, "_showwarning_orig")))
+
+
+@contextmanager
+def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
+    """Let each running test have its own filters and recordings, and count what it was shown."""
+    contents: Any = vars(warnings)
+    originals = {name: contents[name] for name in _FUNCTIONS}
+    with routed(warnings, values, _FRESH, _FORWARDERS, converting={"filters"}):
+        contents["_showwarnmsg"] = partial(_show, values=values)
+        contents[_MUTATED] = partial(_mutated, values=values, original=originals[_MUTATED])
+        contents["warn_explicit"] = partial(_warn_explicit, original=originals["warn_explicit"])
+        try:
+            yield
+        finally:
+            contents.update(originals)

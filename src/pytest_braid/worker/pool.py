@@ -1,0 +1,144 @@
+"""Threads that run tests, each with pytest's whole protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import TracebackType
+from typing import NamedTuple
+
+_ROOM = 4096
+
+Call = Callable[[], object]
+
+outbox: contextvars.ContextVar[list[Call] | None] = contextvars.ContextVar("outbox", default=None)
+"""What a test on a strand has reported, until it is told."""
+
+
+class Job(NamedTuple):
+    """A test to run: its number, and what runs it."""
+
+    test: int
+    run: Callable[[], object]
+
+
+class Over(NamedTuple):
+    """A test that has been run: what it reported, and what ended its protocol, if anything did."""
+
+    test: int
+    strand: int
+    reports: list[Call]
+    error: BaseException | None
+
+
+class Pool:
+    """Up to ``size`` threads, started when they are needed. One thread, the same in all of its
+    life, gives out jobs and hears of their ends: ``bell`` is a descriptor that is readable when
+    something has happened, in a job or because somebody has called :meth:`ring`."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._jobs: SimpleQueue[tuple[int, Job, contextvars.Context] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._free = list(range(size, 0, -1))
+        self._over: deque[Over] = deque()
+        self.running: dict[int, int] = {}
+        """Test to strand, numbered from 1."""
+        self._identities: dict[int, int] = {}
+        """Test to the identity of its thread, while it runs."""
+        self.bell, self._rope = os.pipe()
+        os.set_blocking(self.bell, False)
+        os.set_blocking(self._rope, False)
+        # Bound here, before a test can patch the modules.
+        self._write, self._read = os.write, os.read
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._free)
+
+    @property
+    def next_strand(self) -> int:
+        """In which strand the next test will run."""
+        return self._free[-1]
+
+    def start(self, job: Job) -> None:
+        """Have a test run, in a copy of this thread's context."""
+        strand = self._free.pop()
+        self.running[job.test] = strand
+        if len(self._threads) < len(self.running):
+            self._add_thread()
+        self._jobs.put((strand, job, contextvars.copy_context()))
+
+    def _add_thread(self) -> None:
+        name = f"braid-strand-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (given := self._jobs.get()) is not None:
+            strand, job, context = given
+            reports: list[Call] = []
+            self._identities[job.test] = threading.get_ident()
+            error = context.run(_run, job, reports)
+            self._identities.pop(job.test, None)
+            self._over.append(Over(job.test, strand, reports, error))
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake the thread that waits at the bell."""
+        with contextlib.suppress(BlockingIOError):  # it is about to wake
+            self._write(self._rope, b"\0")
+
+    def hush(self) -> None:
+        """The bell was heard."""
+        with contextlib.suppress(BlockingIOError):
+            while self._read(self.bell, _ROOM):
+                pass
+
+    def take_over(self) -> Over | None:
+        """A test that is over, in the order in which they ended."""
+        if not self._over:
+            return None
+        over = self._over.popleft()
+        del self.running[over.test]
+        self._free.append(over.strand)
+        return over
+
+    def interrupt(self) -> None:
+        """Raise ``KeyboardInterrupt`` in every test that runs, as soon as it runs Python code."""
+        for identity in list(self._identities.values()):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(identity), ctypes.py_object(KeyboardInterrupt)
+            )
+
+    def place(self) -> TracebackType | None:
+        """Where the longest running test is, as if it had raised something there."""
+        identity = next(iter(list(self._identities.values())), None)
+        frame = sys._current_frames().get(identity or 0)  # noqa: SLF001 -- public but for its name
+        traceback: TracebackType | None = None
+        while frame is not None:
+            traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno)
+            frame = frame.f_back
+        return traceback
+
+    def close(self) -> None:
+        """Let the threads end that have nothing to do."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+
+def _run(job: Job, reports: list[Call]) -> BaseException | None:
+    outbox.set(reports)
+    try:
+        job.run()
+    except BaseException as error:  # noqa: BLE001 -- whoever gave out the job raises it
+        return error
+    return None

@@ -1,0 +1,306 @@
+"""Thread strands: many tests at once in one worker."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_braid.capture.isolation import Isolation
+from pytest_braid.capture.ownership import owned
+from pytest_braid.fixtures.instances import Instances
+from pytest_braid.fixtures.tree import SetupTree, running_item
+from pytest_braid.seam import deferral
+from pytest_braid.seam import fixtures as fixture_seam
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.kit import Claim
+from pytest_braid.wire.queue import FINISH, RETIRE, QueueReader
+from pytest_braid.worker.limit import Limit
+from pytest_braid.worker.main import MainStrand
+from pytest_braid.worker.pool import Job, Over, Pool, outbox
+from pytest_braid.worker.speech import Reporter
+
+_GRACE = 0.5
+"""Seconds that interrupted tests have to end, of which some may be blocked in the kernel."""
+
+
+class ThreadStrands(MainStrand):
+    """Takes tests from the queue and runs up to ``strands`` of them at once, in threads.
+
+    The main thread deals them out and tells what they have reported, one test after another. A test
+    that steps aside (``asides`` says why) is yielded to whoever runs the main thread, when nothing
+    else runs. Two strands, tests 0 to 3, of which 1 steps aside::
+
+        queue 0 1 2 3     0 begins in strand 1, 1 is put aside, 2 begins in strand 2, 3 is planned
+        0 is over         3 begins in strand 1
+        queue empty       asks for more, and hears that there is nothing
+        2, 3 are over     1 is yielded
+
+    With one strand nothing is planned ahead, and all tests run in the order of the queue.
+    """
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        queue: QueueReader,
+        claim: Claim,
+        reporter: Reporter,
+        limit: Limit,
+        *,
+        strands: int,
+        asides: Sequence[str | None],
+    ) -> None:
+        super().__init__(session, queue, claim, reporter, limit)
+        self._strands = strands
+        self._asides = asides
+        self._pool = Pool(strands)
+        self._planned: deque[int] = deque()
+        self._aside: deque[int] = deque()
+        self._answer: int | None = None
+        """What is not a test and was read last: there is nothing for this worker, or no more."""
+        self._has_asked = False
+        self._is_stopping = False
+        self._wanting = 0
+        """Teardowns that wait to know what comes next."""
+        self._news = threading.Condition()
+        self._error: BaseException | None = None
+        self._isolation = Isolation(session.config)
+        self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
+        if self._why_not is not None:
+            return
+        self._tree = SetupTree(Instances(self._pending), self._expect_more)
+        fixture_seam.replace_setup_state(session, self._tree)
+        deferral.defer(session.config, outbox.get)
+        self._bell, self._either = select.poll(), select.poll()
+        self._bell.register(self._pool.bell, select.POLLIN)
+        for descriptor in (queue.descriptor, self._pool.bell):
+            self._either.register(descriptor, select.POLLIN)
+
+    def _pending(self) -> Iterator[pytest.Item]:
+        return (self.items[test] for test in (*self._planned, *self._aside))
+
+    # --- what the main thread does ------------------------------------------------------------
+
+    def tests(self) -> Iterator[tuple[pytest.Item, Any]]:
+        """The tests that step aside, each with a test that comes later, if one is known."""
+        if self._why_not is not None:
+            raise pytest.UsageError(
+                f"--threads is not possible here: {self._why_not}. This version of pytest-braid "
+                "knows pytest otherwise; run without --threads, or with another version of one of "
+                "the two."
+            )
+        self._reporter.speech.say(m.Ready(self._reporter.clock()))
+        with self._isolation:
+            try:
+                yield from self._deal()
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
+            finally:
+                self._pool.close()
+
+    def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
+        while self._pool.running or self._planned or self._aside or not self._is_over():
+            self._tell_of_ends()
+            if self._error is not None and not self._pool.running:
+                raise self._error
+            if not self._is_stopping:
+                self._read_queue()
+                self._start_tests()
+            if self._aside and not (self._planned or self._pool.running):
+                yield from self._step_aside()
+            elif self._pool.running or not (self._planned or self._is_over()):
+                self._wait_for_news()
+        self.retires = self._answer == RETIRE and not self._is_stopping
+
+    def _is_over(self) -> bool:
+        return self._answer in (FINISH, RETIRE)
+
+    def _start_tests(self) -> None:
+        while self._planned and self._pool.has_room and not self._must_stop():
+            self._start(self._planned.popleft())
+
+    def _must_stop(self) -> bool:
+        """Whether nothing more is to begin here, for a reason that lies here (``-x``)."""
+        session = self._session
+        if not self._is_stopping and (
+            session.shouldfail
+            or session.shouldstop
+            or self._limit.is_reached()
+            or self._claim.is_forbidden()
+        ):
+            self._begin_to_stop()
+        return self._is_stopping
+
+    def _begin_to_stop(self) -> None:
+        """What is planned here is the controller's to account for, and stays undone."""
+        with self._news:
+            self._is_stopping = True
+            self._planned.clear()
+            self._aside.clear()
+            self._news.notify_all()
+        self._say_stopping()
+
+    def _start(self, test: int) -> None:
+        nextitem = self._later()
+        strand = self._pool.next_strand
+        self._reporter.announce(test, strand)
+        self._claim.set(
+            test, strand
+        )  # now, or killed in between, the last would be told as not over
+        self._pool.start(Job(test, lambda: self._run(test, strand, nextitem)))
+
+    def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
+        """In a thread of the pool."""
+        self._claim.set(test, strand, threading.get_ident())
+        item = self.items[test]
+        with owned(item):
+            self._protect(item, nextitem)
+
+    def _protect(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        running_item.set(item)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        finally:
+            self._tree.forget(item)
+
+    def _later(self) -> pytest.Item | None:
+        """A test that comes later, if one is known: plugins ask whether there is one."""
+        test = next(iter((*self._planned, *self._aside)), None)
+        return None if test is None else self.items[test]
+
+    def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
+        if self._must_stop():
+            return
+        test = self._aside.popleft()
+        item = self.items[test]
+        self._reporter.begin(test)
+        self._claim.set(test)
+        running_item.set(item)
+        try:
+            yield item, self._later()
+        finally:
+            running_item.set(None)
+            self._tree.forget(item)
+        self._end()
+
+    def _end(self) -> None:
+        self._reporter.done()
+        self._limit.note()
+
+    def _tell_of_ends(self) -> None:
+        """What tests on strands have reported, told as if they had run here."""
+        self._pool.hush()
+        while (over := self._pool.take_over()) is not None:
+            self._tell(over)
+
+    def _tell(self, over: Over) -> None:
+        self._reporter.resume(over.test)
+        for call in over.reports:
+            call()
+        if over.error is None:
+            self._end()
+            self._reporter.speech.flush()
+        elif self._error is None:
+            self._error = over.error
+            self._is_stopping = True
+
+    # --- the queue ----------------------------------------------------------------------------
+
+    def _read_queue(self) -> None:
+        """Take what there is, and what can be used soon: what stays can be given to others."""
+        while self._wants_tests():
+            record = self._queue.read()
+            if record is None:
+                self._ask_once()
+                return
+            self._take_in(record)
+            if record < 0:
+                return
+
+    def _wants_tests(self) -> bool:
+        if self._is_over():
+            return False
+        if self._wanting:
+            return not self._knows()
+        if self._strands == 1:
+            return not (self._planned or self._aside or self._pool.running)
+        return len(self._planned) < self._strands
+
+    def _take_in(self, record: int) -> None:
+        self._has_asked = False
+        with self._news:
+            if record < 0:
+                self._answer = record
+            else:
+                self._answer = None
+                item = self.items[record]
+                self._tree.plan(item)
+                (self._aside if self._asides[record] else self._planned).append(record)
+            self._news.notify_all()
+
+    def _ask_once(self) -> None:
+        """Ask for more where something waits for it, and nothing else is left to do."""
+        if self._has_asked or self._answer is not None or self._knows():
+            return
+        if self._wanting or self._pool.has_room:
+            self._has_asked = True
+            self._reporter.speech.say(m.Asking(self._reporter.clock()))
+
+    def _wait_for_news(self) -> None:
+        """Wait until a test is over, or for the next record of the queue, if one can be used."""
+        self._reporter.speech.flush()
+        if self._is_stopping and not self._pool.running:
+            self._answer = self._wait()
+        elif self._wants_tests():
+            self._either.poll()
+        else:
+            self._bell.poll()
+
+    def _knows(self) -> bool:
+        """Whether it is known what comes next: some test, or none."""
+        return bool(self._planned or self._aside or self._answer is not None or self._is_stopping)
+
+    def _expect_more(self) -> None:
+        """In the teardown of a test that is the last known user of a node: find out whether it is
+        the last indeed."""
+        if threading.current_thread() is threading.main_thread():
+            while not self._knows():
+                self._take_in(self._queue.take(self._ask))
+            return
+        with self._news:
+            self._wanting += 1
+            self._pool.ring()
+            try:
+                self._news.wait_for(self._is_decided)
+            finally:
+                self._wanting -= 1
+
+    def _is_decided(self) -> bool:
+        return self._knows() or self._error is not None
+
+    # --- its end ------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        """Ctrl-C: what runs is interrupted, where it was is told, and what is blocked is left."""
+        with self._news:
+            self._is_stopping = True
+            self._news.notify_all()
+        self._pool.interrupt()
+        latest = _clock() + _GRACE
+        while self._pool.running and (left := latest - _clock()) > 0:
+            self._bell.poll(1000 * left)
+            self._tell_of_ends()
+        if isinstance(self._error, KeyboardInterrupt):
+            raise self._error
+        if (place := self._pool.place()) is not None:
+            raise KeyboardInterrupt().with_traceback(place)
+
+
+# Bound before a test can patch the module.
+_clock = time.monotonic

@@ -1,0 +1,98 @@
+"""Log records of tests that run at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.capture.conftest import Overlapped, texts
+
+SOURCE = """
+import logging, threading, pytest
+
+logger = logging.getLogger("project.part")
+aloof = logging.getLogger("aloof")
+aloof.propagate = False
+
+@pytest.fixture
+def logs(request):
+    logging.warning("setup of %s", request.node.name)
+    yield
+    meet()
+    logging.warning("teardown of %s", request.node.name)
+
+@pytest.mark.parametrize("n", range(3))
+def test_logs(logs, n):
+    for _ in range(20):
+        logger.warning("said by %d", n)
+    meet()
+    logger.info("for information %d", n)
+    aloof.error("aloof %d", n)
+    logging.getLogger(f"made.by.{n}").error("by a new logger")
+    thread = threading.Thread(target=logging.error, args=("in a thread of %d", n))
+    thread.start()
+    thread.join()
+    meet()
+    assert 0
+
+@pytest.mark.parametrize("n", range(3))
+def test_caplog(caplog, n):
+    meet()
+    logger.warning("said by %d", n)
+    meet()
+    assert caplog.messages == [f"said by {n}"]
+    caplog.clear()
+    logging.error("last of %d", n)
+    meet()
+    assert caplog.record_tuples == [("root", logging.ERROR, f"last of {n}")]
+    assert caplog.text.endswith(f"last of {n}\\n")
+
+def test_adds_a_handler_of_its_own(caplog):
+    found = []
+    handler = logging.Handler()
+    handler.emit = found.append
+    own = logging.getLogger("own")
+    own.addHandler(handler)
+    own.addHandler(caplog.handler)
+    own.propagate = False
+    meet()
+    own.error("mine")
+    meet()
+    own.removeHandler(handler)
+    own.removeHandler(caplog.handler)
+    own.removeHandler(caplog.handler)
+    own.error("not heard")
+    assert [record.getMessage() for record in found] == ["mine"]
+    assert caplog.messages == ["mine"]
+
+def test_removes_all_handlers():
+    before = logging.root.handlers[:]
+    meet()
+    logging.root.handlers.clear()
+    logging.root.handlers[:] = before
+    meet()
+
+def test_cannot_be_formatted():
+    meet()
+    logging.error("%d", "no number")
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--log-level=INFO",)])
+def test_each_test_has_its_own_records(overlapped: Overlapped, options: tuple[str, ...]) -> None:
+    record = overlapped(SOURCE, *options)
+    calls = texts(record, "Captured log call")
+    assert calls["test_logs[1]"].count("said by 1") == 20
+    assert ("for information 1" in calls["test_logs[1]"]) is bool(options)
+    assert "in a thread of 1" in calls["test_logs[1]"]
+    assert "setup of test_logs[2]" in texts(record, "Captured log setup")["test_logs[2]"]
+    failed = {entry["test"] for entry in record["reports"] if entry["outcome"] == "failed"}
+    assert failed == {
+        f"test_it.py::test_{name}"
+        for name in (*("logs[0]", "logs[1]", "logs[2]"), "cannot_be_formatted")
+    }
+
+
+def test_records_are_shown_live_once(overlapped: Overlapped, pytester: pytest.Pytester) -> None:
+    overlapped(SOURCE, "--log-cli-level=INFO", "--log-file=log.txt", "--log-file-mode=a")
+    written = pytester.path.joinpath("log.txt").read_text()
+    assert written.count("said by 1\n") == 2 * 21

@@ -1,0 +1,125 @@
+"""Warnings of tests that run at once: filters, recordings, and what is shown only once."""
+
+from __future__ import annotations
+
+from tests.capture.conftest import Overlapped
+
+SOURCE = """
+import warnings, pytest, threading
+from warnings import warn, catch_warnings, simplefilter
+
+def issue(text="issued", category=UserWarning):
+    warn(text, category)
+
+@pytest.mark.parametrize("n", range(3))
+def test_issues(n):
+    meet()
+    for _ in range(3):
+        issue()
+        meet()
+    issue("another")
+    for _ in range(3):
+        warnings.warn_explicit("explicit", UserWarning, "file.py", 3)
+    warnings.warn("deprecated", DeprecationWarning)
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", range(2))
+def test_has_errors(n):
+    meet()
+    issue()
+
+@pytest.mark.filterwarnings("ignore:issued")
+def test_ignores():
+    meet()
+    issue()
+    meet()
+    issue("not ignored")
+
+@pytest.mark.parametrize("action", ["default", "once", "module", "always"])
+def test_counts(action):
+    simplefilter(action)
+    meet()
+    for line in "ab":
+        warnings.warn("same")
+        warnings.warn("same")
+    meet()
+    simplefilter(action, ImportWarning)  # a change: whatever was shown may be shown again
+    issue("same")
+
+@pytest.mark.parametrize("n", range(3))
+def test_records(recwarn, n):
+    with pytest.warns(UserWarning, match=f"number {n}"):
+        meet()
+        issue(f"number {n}")
+        issue("an other")
+        meet()
+    with catch_warnings(record=True) as log:
+        meet()
+        simplefilter("always")
+        issue(f"recorded {n}")
+        warnings.showwarning("shown", UserWarning, "file.py", n)
+        meet()
+    assert [str(entry.message) for entry in log] == [f"recorded {n}", "shown"]
+    with pytest.deprecated_call():
+        meet()
+        issue(category=DeprecationWarning)
+    assert [str(entry.message) for entry in recwarn] == ["an other"]
+
+def test_reads_and_changes_the_filters():
+    before = list(warnings.filters)
+    meet()
+    with catch_warnings():
+        warnings.resetwarnings()
+        meet()
+        assert warnings.filters == [] and len(warnings.filters) == 0
+        warnings.filterwarnings("ignore", "a message", module="amodule", append=True)
+        simplefilter("once")
+        simplefilter("once")
+        assert [action for action, *rest in warnings.filters] == ["once", "ignore"]
+        assert ("once", None, Warning, None, 0) in warnings.filters
+        warnings.filters.pop()
+        issue()
+        issue()
+    meet()
+    assert list(warnings.filters) == before
+
+def test_shows_for_itself():
+    shown = []
+    with catch_warnings():
+        warnings.showwarning = lambda *args: shown.append(str(args[0]))
+        meet()
+        issue("to the function")
+        meet()
+    assert shown == ["to the function"]
+
+def test_is_warned_by_its_thread():
+    meet()
+    thread = threading.Thread(target=issue, args=("from the thread",))
+    thread.start()
+    thread.join()
+
+@pytest.mark.filterwarnings("error::SyntaxWarning")
+def test_is_warned_by_the_interpreter():
+    meet()
+    with pytest.raises(SyntaxError):
+        compile("1 is 1", "text", "exec")
+"""
+
+
+def test_each_test_has_its_own_warnings(overlapped: Overlapped) -> None:
+    record = overlapped(SOURCE)
+    found = [(entry["test"].partition("::")[2], entry["text"]) for entry in record["warnings"]]
+    issued = [text for test, text in found if test == "test_issues[1]"]
+    assert issued == ["issued", "another", *["explicit"] * 3, "deprecated"]
+    counts = {
+        action: sum(test == f"test_counts[{action}]" for test, _ in found)
+        for action in ("default", "once", "module", "always")
+    }
+    assert counts == {"default": 3, "once": 2, "module": 2, "always": 5}
+
+
+def test_warnings_are_errors_where_the_command_line_says_so(overlapped: Overlapped) -> None:
+    record = overlapped(SOURCE, "-W", "error::UserWarning")
+    failed = {entry["test"] for entry in record["reports"] if entry["outcome"] == "failed"}
+    assert "test_it.py::test_issues[0]" in failed
+    assert "test_it.py::test_is_warned_by_the_interpreter" not in failed

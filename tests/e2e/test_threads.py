@@ -1,0 +1,411 @@
+"""Tests in threads: the results of a serial run, with fixtures shared and faults survived."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import UP_AND_DOWN, Stage
+from tests.e2e.serial import Suite
+
+FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
+METHODS = pytest.mark.parametrize("method", [FORK, SPAWN], ids=["fork", "spawn"])
+
+MEETS = """
+    import threading
+    together = threading.Barrier({}, timeout=30)
+"""
+"""A conftest with a barrier: tests that wait at it pass only if so many run at once."""
+
+
+def log_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def strands_of(path: Path) -> list[object]:
+    """In which strand each test began, by its number."""
+    started = [line for line in log_of(path) if line.get("type") == "Started"]
+    return [line.get("strand", 0) for line in sorted(started, key=lambda line: str(line["test"]))]
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+@METHODS
+def test_as_many_tests_as_threads_run_at_once(stage: Stage, method: str) -> None:
+    stage.write(
+        conftest=MEETS.format(8),
+        test_a="""
+        from conftest import together
+        @pytest.mark.parametrize("n", range(16))
+        def test_it(n): together.wait(); note("ran", n)
+        """,
+    )
+    run = stage.run("--threads=8", method, workers=1)
+    assert run.counts == {"passed": 16}
+    assert run.ran == Counter(map(str, range(16)))
+
+
+def test_alone_it_means_one_worker(suite: Suite) -> None:
+    suite.write(test_a="import os\ndef test_1(worker_id): assert worker_id == 'gw0'")
+    run = suite.plain("-p", "braid", "--threads=3")
+    assert run.exit == 0
+    assert "braid: --threads: one worker, 3 tests at once (-n N: N workers)" in run.lines
+
+
+def test_the_ini_key_alone_is_enough_and_the_option_wins(suite: Suite) -> None:
+    suite.write(test_a="def test_1(): pass")
+    suite.ini("braid_threads = 5")
+    asked = suite.plain("-p", "braid")
+    assert "braid: --threads: one worker, 5 tests at once (-n N: N workers)" in asked.lines
+    assert not any("--threads" in line for line in suite.plain("-p", "braid", "--threads=0").lines)
+
+
+@pytest.mark.parametrize(("value", "source"), [("many", "argument"), ("-1", "argument")])
+def test_what_is_no_number_of_threads_is_a_usage_error(
+    suite: Suite, value: str, source: str
+) -> None:
+    suite.write(test_a="def test_1(): pass")
+    run = suite.plain("-p", "braid", f"--threads={value}")
+    assert run.exit == pytest.ExitCode.USAGE_ERROR
+    assert (
+        f"{source} --threads: {value!r} is not a number of threads: give 'auto' or a number up to "
+        "1000; 0 runs one test at a time"
+    ) in run.errors
+
+
+def test_an_ini_key_that_is_no_number_says_that_it_is_the_ini_key(suite: Suite) -> None:
+    suite.write(test_a="def test_1(): pass")
+    suite.ini("braid_threads = 1001")
+    run = suite.plain("-p", "braid")
+    assert run.exit == pytest.ExitCode.USAGE_ERROR
+    assert "the ini option braid_threads: '1001' is not a number of threads" in run.errors
+
+
+# --- fixtures ---------------------------------------------------------------------------------
+
+SCOPES = """
+    import itertools, threading
+    made = itertools.count()
+
+    @pytest.fixture(scope="session")
+    def of_session():
+        note("up session"); yield next(made); note("down session")
+    @pytest.fixture(scope="package")
+    def of_package(of_session):
+        note("up package"); yield next(made); note("down package")
+"""
+
+
+@METHODS
+@pytest.mark.parametrize("threads", [1, 4, 16])
+def test_each_fixture_is_set_up_once_and_torn_down_behind_its_last_user(
+    stage: Stage, method: str, threads: int
+) -> None:
+    module = """
+        @pytest.fixture(scope="module")
+        def of_module(of_package):
+            note("up {name}"); yield; note("down {name}")
+        @pytest.fixture(scope="class")
+        def of_class(of_module):
+            note("up {name} class"); yield; note("down {name} class")
+        class Test:
+            @pytest.mark.parametrize("n", range(12))
+            def test_in_class(self, of_class, n): note("ran {name} class", n)
+        @pytest.mark.parametrize("n", range(12))
+        def test_it(of_module, request, n):
+            note("ran {name}", n)
+            assert request.getfixturevalue("of_session") == 0
+        """
+    stage.write(conftest=SCOPES, **{f"test_{name}": module.format(name=name) for name in "abc"})
+    run = stage.run(f"--threads={threads}", method, workers=1)
+    assert run.counts == {"passed": 72}
+    for name in ("session", "package", *"abc", *(f"{name} class" for name in "abc")):
+        up, down = run.notes.index(f"up {name}"), run.notes.index(f"down {name}")
+        users = [n for n, line in enumerate(run.notes) if line.startswith(f"ran {name} ")]
+        assert run.notes.count(f"up {name}") == run.notes.count(f"down {name}") == 1
+        assert up < min(users, default=up + 1)
+        assert max(users, default=down - 1) < down
+    assert run.notes[0] == "up session"
+    assert run.notes[-1] == "down session"
+
+
+def test_with_one_thread_the_order_is_pytests(stage: Stage) -> None:
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a="""
+        @pytest.fixture(scope="module", params="xyz")
+        def letter(request): note("up", request.param); yield; note("down", request.param)
+        @pytest.fixture(scope="class")
+        def derived(letter): note("up derived"); yield; note("down derived")
+        def test_1(letter): note("ran 1")
+        class Test:
+            def test_2(self, derived): note("ran 2")
+            def test_3(self, derived): note("ran 3")
+        def test_4(): note("ran 4")
+        """,
+        test_b="def test_5(): note('ran 5')",
+    )
+    assert stage.run("--threads=1", workers=1).notes == stage.serial().notes
+
+
+def test_two_parameters_of_a_module_fixture_are_alive_at_once(stage: Stage) -> None:
+    stage.write(
+        conftest=MEETS.format(3),
+        test_a="""
+        from conftest import together
+        alive = set()
+        @pytest.fixture(scope="module", params="xyz")
+        def letter(request):
+            note("up", request.param); alive.add(request.param)
+            yield request.param
+            alive.remove(request.param); note("down", request.param)
+        def test_it(letter):
+            together.wait()
+            assert alive == {*"xyz"}
+            together.wait()
+        """,
+    )
+    run = stage.run("--threads=3", workers=1)
+    assert run.counts == {"passed": 3}
+    assert Counter(run.notes) == Counter(
+        f"{way} {name}" for way in ("up", "down") for name in "xyz"
+    )
+
+
+def test_a_shared_setup_that_fails_or_skips_is_told_to_each_user(suite: Suite) -> None:
+    suite.write(
+        test_a="""
+        import pytest
+        @pytest.fixture(scope="session")
+        def broken(): print("once"); raise ValueError("no database")
+        @pytest.fixture(scope="module")
+        def missing(): pytest.skip("no server")
+        @pytest.fixture(scope="class")
+        def derived(broken): pass
+        @pytest.mark.parametrize("n", range(6))
+        def test_broken(broken, n): pass
+        @pytest.mark.parametrize("n", range(6))
+        def test_missing(missing, n): pass
+        @pytest.mark.parametrize("n", range(6))
+        def test_derived(derived, n): pass
+        """
+    )
+    serial, threads = suite.serial(), suite.braid("--threads=6", workers=1)
+    assert threads.outcomes == serial.outcomes
+    told = [facts["longrepr"] for facts in threads.told("logreport") if facts["longrepr"]]
+    assert sum("no database" in str(text) for text in told) == 12
+
+
+def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
+    suite.conftest(
+        """
+        import pytest
+        @pytest.fixture
+        def base(): return ["conftest"]
+        @pytest.fixture(scope="session", params=[1, 2], ids="ab")
+        def number(request): print("number", request.param); return request.param
+        @pytest.fixture(scope="module", autouse=True)
+        def of_module(request): request.addfinalizer(lambda: None)
+        def scope(fixture_name, config): return "module"
+        @pytest.fixture(scope=scope)
+        def dynamic(): return object()
+        """
+    )
+    suite.write(
+        test_a="""
+        import pytest
+        def setup_module(module): module.ready = True
+        def setup_function(function): function.seen = []
+        @pytest.fixture
+        def base(base): return [*base, "module"]
+        @pytest.fixture
+        def indirect(request): return request.param * 10
+        def test_override(base): assert base == ["conftest", "module"]
+        def test_number(number, base): print("in", number); assert number < 2, "one fails"
+        @pytest.mark.parametrize("indirect", [1, 2], indirect=True)
+        def test_indirect(indirect, number): assert indirect in (10, 20)
+        @pytest.mark.usefixtures("dynamic")
+        class Test:
+            @pytest.fixture
+            def base(self, base): return [*base, type(self).__name__]
+            @classmethod
+            def setup_class(cls): cls.value = 3
+            def setup_method(self, method): self.name = method.__name__
+            def teardown_method(self): print("down", self.name)
+            def test_method(self, base, request):
+                assert base == ["conftest", "module", "Test"] and ready and self.value == 3
+                assert request.node.name == "test_method" == self.name
+            def test_fails(self, tmp_path, number):
+                print("here", number); assert not tmp_path.exists()
+            @pytest.mark.xfail
+            def test_xfail(self): assert 0
+            @pytest.mark.skipif("sys.version_info > (3,)")
+            def test_skip(self): pass
+        @pytest.mark.parametrize("n", range(3))
+        def test_teardown_fails(n, request): request.addfinalizer(lambda: 1 / n)
+        """,
+        test_b="""
+        import unittest
+        class TestUnit(unittest.TestCase):
+            def setUp(self): self.here = 1
+            def test_1(self): self.assertEqual(self.here, 1)
+            def test_2(self): print("out"); self.assertEqual(self.here, 2)
+        """,
+    )
+    for threads in (1, 4):
+        suite.same(workers=1, ours=(f"--threads={threads}",))
+
+
+# --- output and state -------------------------------------------------------------------------
+
+
+def test_what_a_test_prints_logs_and_warns_of_is_its_own(suite: Suite) -> None:
+    suite.write(
+        test_a="""
+        import logging, os, sys, threading, warnings, pytest
+        together = threading.Barrier(4, timeout=30) if "--threads=4" in sys.argv else None
+        def meet(): together and together.wait()
+        @pytest.fixture
+        def noisy(): meet(); print("setup"); yield; meet(); print("teardown")
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(noisy, n, capsys, caplog, tmp_path):
+            print("captured", n)
+            meet()
+            logging.getLogger("a").warning("log %d", n)
+            meet()
+            assert capsys.readouterr().out == f"setup\\ncaptured {n}\\n"
+            assert caplog.messages == [f"log {n}"]
+            assert f"test_it[{n}] (call)" in os.environ["PYTEST_CURRENT_TEST"]
+            thread = threading.Thread(target=lambda: print("of a thread", n))
+            thread.start(); thread.join()
+            with pytest.warns(UserWarning, match="expected"): meet(); warnings.warn("expected")
+            warnings.warn(f"of {n}")
+            print("last", n, file=sys.stderr)
+            assert [1, n] == [1, -1]
+        """
+    )
+    suite.same(workers=1, ours=("--threads=4",))
+
+
+# --- faults -----------------------------------------------------------------------------------
+
+SIXTY = """
+    import time
+    @pytest.mark.parametrize("n", range(60))
+    def test_it(n):
+        note("ran", n)
+        {}
+"""
+
+
+def others(*but: int) -> Counter[str]:
+    return Counter({str(n): 1 for n in range(60) if n not in but})
+
+
+@METHODS
+def test_a_crash_fails_its_test_and_the_innocent_pass(stage: Stage, method: str) -> None:
+    stage.write(test_a=SIXTY.format("if n == 7: os.kill(os.getpid(), signal.SIGSEGV)"))
+    run = stage.run("--threads=8", method, workers=2)
+    assert (run.exit, run.counts) == (1, {"passed": 59, "failed": 1})
+    assert "crashed while running 'test_a.py::test_it[7]'" in run.text
+    assert run.ran >= others()
+
+
+def test_a_crash_of_several_together_is_told_with_all_of_them(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import threading
+        together = threading.Barrier(2)
+        def crash():
+            try: together.wait(1)
+            except threading.BrokenBarrierError: return
+            os._exit(3)
+        def test_1(): crash()
+        def test_2(): crash()
+        def test_3(): pass
+        """
+    )
+    run = stage.run("--threads=2", workers=1)
+    assert (run.exit, run.counts) == (0, {"passed": 3})
+    told = run.section("braid: workers that died of tests that ran at once").splitlines()
+    advice = (
+        "gw0: its process ended with exit code 3, while these ran at once. Each has ended by "
+        "itself in a process of its own, so it takes several of them. Mark those with "
+        "@pytest.mark.thread_unsafe that cannot run beside others:"
+    )
+    assert told == [advice, "  test_a.py::test_1", "  test_a.py::test_2"]
+
+
+@METHODS
+def test_of_several_tests_only_the_one_fails_that_hangs(stage: Stage, method: str) -> None:
+    stage.write(test_a=SIXTY.format("if n == 7: time.sleep(1000)  # here"))
+    run = stage.run("--threads=8", "--test-timeout=2", method, workers=2)
+    assert (run.exit, run.counts) == (1, {"passed": 59, "failed": 1})
+    report = run.report("test_it[7]")
+    assert "Timeout at test_a.py:8 in test_it" in report
+    stacks = report[report.index("Stacks of all threads") :]
+    assert "in test_it" in stacks
+    assert "worker/pool.py" not in stacks.partition("\n\n")[2], "threads that wait say nothing"
+
+
+def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stage: Stage) -> None:
+    stage.write(conftest=UP_AND_DOWN, test_a=SIXTY.format("time.sleep(0.01); assert n != 7"))
+    run = stage.run("--threads=4", "-x", workers=1)
+    assert run.exit == 1
+    assert run.counts["failed"] == 1
+    assert sum(run.counts.values()) <= 7 + 1 + 3
+    assert run.notes.count("up test") == run.notes.count("down test")
+    assert run.notes[-1] == "down session"
+
+
+@METHODS
+def test_ctrl_c_interrupts_tests_that_wait_and_tears_down(stage: Stage, method: str) -> None:
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a="""
+        import time
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(n):
+            note("begun", n)
+            while True: time.sleep(0.01)  # here
+        """,
+    )
+    running = stage.start("--threads=3", method, workers=1)
+    running.expect("begun 0", "begun 1", "begun 2")
+    running.send_to_group(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    cut = run.section("braid: interrupted while running")
+    assert all(f"gw0: test_a.py::test_it[{n}]" in cut for n in range(3))
+    assert "/test_a.py:8: KeyboardInterrupt" in run.text
+    assert run.notes.count("up test") == run.notes.count("down test") == 3
+    assert run.notes[-1] == "down session"
+
+
+def test_ctrl_c_does_not_wait_for_a_test_that_is_blocked(stage: Stage) -> None:
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a="""
+        import threading
+        def test_blocked(): note("blocked"); threading.Lock().acquire() and threading.Event().wait()
+        """,
+    )
+    running = stage.start("--threads=2", workers=1)
+    running.expect("blocked")
+    running.send(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert run.notes[-3:] == ["down test", "down module", "down session"]
+
+
+def test_pytest_exit_in_a_test_ends_the_run_as_serially(stage: Stage) -> None:
+    stage.write(conftest=UP_AND_DOWN, test_a=SIXTY.format("if n == 7: pytest.exit('enough', 9)"))
+    run = stage.run("--threads=4", workers=1)
+    assert run.exit == 9
+    assert "Exit: enough" in run.text
+    assert run.notes[-1] == "down session"
