@@ -45,7 +45,7 @@ RINGS: dict[str, Row] = {
     "fixtures": may("model", "seam", "capture"),
     "worker": may("model", "wire", "seam", "capture", "fixtures"),
     "zygote": may("model", "wire", "seam", "worker"),
-    "control": may("model", "schedule", "wire", "seam"),
+    "control": may("model", "schedule", "wire", "seam", "report"),
     "compat": may("model", "options", "hookspecs", "fixtures"),
     # Single modules beside the rings.
     "local": may("model", "options", "wire", "seam", "worker", "control", "compat"),

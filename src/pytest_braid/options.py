@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -56,6 +56,12 @@ class Settings(NamedTuple):
     """Why the number of workers is not what one might expect, for the header."""
     limit: Limit | None = None
     """How long each test may take that has no limit of its own."""
+    resources: tuple[tuple[str, int], ...] = ()
+    """Of resources: how many there are (``braid_resources``)."""
+    is_mp: bool = False
+    """Whether groups are kept apart as pytest-mp does (``--mp``)."""
+    explain: str | None = None
+    """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
 
@@ -67,6 +73,10 @@ def settings_of(config: pytest.Config) -> Settings | None:
         pytest.UsageError: options that exclude each other.
     """
     option = config.option
+    is_mp, processes = mp_of(config)
+    if is_mp:
+        _refuse_beside_mp(option)
+        option.numprocesses = processes
     workers = _workers(config)
     if workers == 0:
         option.threads = 0 if is_watched(option) else threads_of(config)
@@ -75,8 +85,10 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if is_watched(option):
         option.threads = 0
         return None
-    note, threads = None, threads_of(config)
-    if option.numprocesses is None and not option.tx:
+    note, threads = None, 0 if is_mp else threads_of(config)
+    if is_mp:
+        note = f"--mp: tests or groups of them in processes of their own, {workers} at a time"
+    elif option.numprocesses is None and not option.tx:
         note = _note_of_one_worker(option.forked, threads)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
@@ -94,13 +106,16 @@ def settings_of(config: pytest.Config) -> Settings | None:
         reorder=option.loadscopereorder,
         max_chunk=option.maxschedchunk or (1 if option.maxfail == 1 else None),
         is_cautious=option.maxfail == 1,
-        max_tests=1 if option.forked else option.maxtestsperworker,
+        max_tests=1 if option.forked and not is_mp else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
         live=option.capture in ("no", "tee-sys"),
         start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
         limit=limit_of(config),
+        resources=resources_of(config),
+        is_mp=is_mp,
+        explain=option.braid_explain,
         threads=threads,
     )
 
@@ -146,6 +161,62 @@ def threads_value(text: str) -> int:
         f"{text!r} is not a number of threads: give 'auto' or a number up to {MOST_THREADS}; 0 runs"
         " one test at a time"
     )
+
+
+def mp_of(config: pytest.Config) -> tuple[bool, int]:
+    """Whether ``--mp`` or its ini key is given, and how many processes there are then.
+
+    Raises:
+        pytest.UsageError: their number is no number.
+    """
+    option = config.option
+    if not (option.use_mp or config.getini("mp")):
+        return False, 0
+    if option.num_processes is not None:
+        return True, option.num_processes
+    text = str(config.getini("num_processes") or "")
+    if not text:
+        return True, cores(logical=True)
+    if not text.isdecimal():
+        raise pytest.UsageError(
+            f"--num-processes must be an integer. The ini option num_processes says {text!r}: give "
+            "a number, 0 to run everything in this process, or leave it out for one per CPU"
+        )
+    return True, int(text)
+
+
+def _refuse_beside_mp(option: Any) -> None:
+    beside = {
+        "-n": option.numprocesses is not None,
+        "--tx": bool(option.tx),
+        "--dist": option.distload or option.dist != "no",
+        "--threads": bool(getattr(option, "threads", None)),
+        "--tasks": bool(getattr(option, "tasks", None)),
+    }
+    for name in (name for name, is_given in beside.items() if is_given):
+        raise pytest.UsageError(
+            f"--mp (or the ini option mp) cannot be combined with {name}: it decides itself which "
+            "test runs in which process. --np says how many processes there are at a time; without "
+            "--mp, groups keep tests together with -n and --dist loadgroup"
+        )
+
+
+def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
+    """The limits that the ini option ``braid_resources`` sets.
+
+    Raises:
+        pytest.UsageError: it holds something else.
+    """
+    limits: dict[str, int] = {}
+    for word in config.getini("braid_resources"):
+        name, _, count = word.rpartition(":")
+        if not name or not count.isdecimal() or not int(count):
+            raise pytest.UsageError(
+                f"the ini option braid_resources: {word!r} is not a name and a number of 1 or "
+                "more: write it as in 'db:4 gpu:1'"
+            )
+        limits[name] = int(count)
+    return tuple(limits.items())
 
 
 def _restarts(given: str | int | None) -> int | None:

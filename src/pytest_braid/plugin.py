@@ -96,6 +96,15 @@ def positive_value(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
 
 
+def processes_value(text: str) -> int:
+    """The value of ``--np``; its words are pytest-mp's."""
+    import argparse
+
+    if text.strip().isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError("--num-processes must be an integer.")
+
+
 NOT_LOCAL = "workers run on this machine: log in to the other one and run pytest -n N there"
 NO_SPECS = {
     "ssh": NOT_LOCAL,
@@ -164,6 +173,22 @@ _UNSAFE_MARKS = (
     "force_parallel_threads(n): with n = 1 the same as thread_unsafe (pytest-braid).",
 )
 """Marks of pytest-run-parallel; what it makes of other numbers is its own."""
+
+_NEEDS_MARKS = (
+    "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
+    (
+        'resource_lock(name, mode="write", slots=1): tests that write the resource run one at a '
+        "time (of one that the ini option braid_resources counts: as many as there are), and none "
+        'beside those that read it, mode="read" (pytest-braid).'
+    ),
+    "cpus(n): this test counts as n of those that run at once (pytest-braid).",
+    (
+        "mp_group(group, strategy): with --mp, how the tests of this group run: 'free' (the "
+        "default), 'serial', 'isolated_free', 'isolated_serial'; with --dist loadgroup, in one "
+        "worker."
+    ),
+    "mp_group_info(group, strategy): what mp_group says, on every test (pytest-braid).",
+)
 
 FORKED = Option(
     ("--forked",),
@@ -253,6 +278,18 @@ OPTIONS = (
         {"metavar": "N", "type": positive_value},
     ),
     Option(
+        ("--mp", "--multiprocessing"),
+        "Every test in a process of its own, and groups of tests as their mark mp_group(name, "
+        "strategy) says, as in pytest-mp. Not together with -n.",
+        {"dest": "use_mp", "action": "store_true", "default": None},
+    ),
+    Option(
+        ("--np", "--num-processes"),
+        "With --mp: at most this many processes at a time; 0: none, everything runs in this "
+        "process. Default: the ini option num_processes, then one for each CPU.",
+        {"dest": "num_processes", "metavar": "N", "type": processes_value},
+    ),
+    Option(
         ("--start-method",),
         "How workers come to be. 'fork': as copies of the one process that has collected the "
         "tests; 'spawn': each is an interpreter of its own that collects for itself; 'auto': "
@@ -268,6 +305,13 @@ OPTIONS = (
         ("--testrunuid",),
         "The identifier that all workers of this run share. Default: a random one.",
         {"metavar": "UID"},
+    ),
+    Option(
+        ("--braid-explain",),
+        "Say at the end what this test, or those whose node ids begin so, waited for, how long, "
+        "and because of which other tests. Without NODEID, of all that waited: put it last "
+        "then, or write --braid-explain=.",
+        {"dest": "braid_explain", "metavar": "NODEID", "nargs": "?", "const": ""},
     ),
     Option(
         ("--braid-log",),
@@ -333,6 +377,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for option in REFUSED:
         if not known & {*option.names}:
             group._addoption(*option.names, help=SUPPRESS, **option.how)  # noqa: SLF001
+    parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
+    parser.addini("num_processes", "How many processes there are with --mp (--np).")
+    parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name, what in UNSAFE.items():
@@ -426,11 +473,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--forked``, ``--test-timeout``, threads, or ``--tx``
-    together with ``--dist`` or ``-d``."""
+    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads, or
+    ``--tx`` together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None or option.threads:
+    if option.testtimeout is not None or option.threads or option.use_mp or config.getini("mp"):
         return True
     if option.threads is None and config.getini("braid_threads") not in ("", "0"):
         return True
@@ -460,6 +507,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("run-parallel"):  # it has these marks, too
         for mark in _UNSAFE_MARKS:
             config.addinivalue_line("markers", mark)
+    for mark in _NEEDS_MARKS:
+        config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
 
@@ -474,6 +523,29 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return run_concurrent(session)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Before any test is deselected: it may be the one that names its group's strategy."""
+    is_mp = bool(config.option.use_mp or config.getini("mp"))
+    if is_mp or _has_groups(items):
+        from pytest_braid.compat.mp import tell_groups
+
+        tell_groups(items, is_mp=is_mp)
+
+
+def _has_groups(items: Iterable[pytest.Item]) -> bool:
+    """Whether there is a mark ``mp_group``; each collector is looked at once."""
+    seen: set[object] = set()
+    for item in items:
+        node: Any = item
+        while node is not None and node not in seen:
+            if any(mark.name == "mp_group" for mark in node.own_markers):
+                return True
+            seen.add(node)
+            node = node.parent
+    return False
+
+
 @pytest.hookimpl
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say who runs the tests where two could, and of a limit that nobody enforces."""
@@ -482,6 +554,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             "braid: in place of pytest-xdist, which is installed too (-p no:braid: with xdist)"
             if _has_xdist()
             else None
+        )
+    if config.option.braid_explain is not None:
+        return (
+            "braid: nothing to explain: tests run one after another in this process and wait for "
+            "nothing (-n N makes workers)"
         )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
@@ -640,6 +717,63 @@ def testrun_uid(request: pytest.FixtureRequest) -> str:
     if workerinput is not None:
         return str(workerinput["testrunuid"])
     return request.config.option.testrunuid or os.urandom(16).hex()
+
+
+@pytest.fixture(scope="session")
+def mp_use_mp(request: pytest.FixtureRequest) -> bool:
+    """Whether this run was asked to keep groups of tests apart (``--mp``)."""
+    return _mp(request.config)[0]
+
+
+@pytest.fixture(scope="session")
+def mp_num_processes(request: pytest.FixtureRequest) -> int:
+    """How many processes it was asked to use at a time (``--np``); 0 without ``--mp``."""
+    return _mp(request.config)[1]
+
+
+@pytest.fixture(scope="session")
+def mp_lock(request: pytest.FixtureRequest) -> Any:
+    """A lock that one test holds at a time, in all processes of the run: ``with mp_lock: ...``."""
+    from pytest_braid.compat.mp_sync import Lock
+
+    return Lock(_asker(request.config), "mp_lock")
+
+
+@pytest.fixture(scope="session")
+def mp_message_board(request: pytest.FixtureRequest) -> Any:
+    """A dictionary that all processes of the run have in common; its values are copies."""
+    from pytest_braid.compat.mp_sync import MessageBoard
+
+    return MessageBoard(_asker(request.config))
+
+
+@pytest.fixture(scope="session")
+def mp_trail(request: pytest.FixtureRequest) -> Any:
+    """Tells who is first on a named trail, and who last.
+
+    ``with mp_trail("name", "start") as is_first`` before a shared thing is used, and ``with
+    mp_trail("name", "finish") as is_last`` behind it.
+    """
+    from pytest_braid.compat.mp_sync import Trail
+
+    return Trail(_asker(request.config))
+
+
+def _asker(config: pytest.Config) -> Any:
+    """Who asks the board of the run: the worker's clerk, or, where there are no workers, one who
+    has a board here."""
+    if not config.pluginmanager.hasplugin("braid-clerk"):
+        from pytest_braid.compat.mp_sync import InProcess
+        from pytest_braid.schedule.board import Board
+
+        config.pluginmanager.register(InProcess(Board()), "braid-clerk")
+    return config.pluginmanager.get_plugin("braid-clerk")
+
+
+def _mp(config: pytest.Config) -> tuple[bool, int]:
+    from pytest_braid.options import mp_of
+
+    return mp_of(config)
 
 
 class OwnHooks:

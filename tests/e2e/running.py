@@ -390,13 +390,16 @@ class Stage:
             file.write_text(usual + _unindented(source), encoding="utf-8")
 
     def prepare(
-        self, *args: str, workers: int = 2, braid: bool = True, basetemp: bool = True
+        self, *args: str, workers: int | None = 2, braid: bool = True, basetemp: bool = True
     ) -> Running:
-        """A run that is yet to be started; ``basetemp``: with a base directory of its own."""
+        """A run that is yet to be started; ``workers`` may be left to ``args`` (``None``);
+        ``basetemp``: with a base directory of its own."""
         number = len(self._runs)
         folder = self.base / f"run-{number}"
         folder.mkdir()
-        options = ["-p", "braid", "-n", str(workers)] if braid else ["-p", "no:braid"]
+        options = ["-p", "braid" if braid else "no:braid"]
+        if braid and workers is not None:
+            options += ["-n", str(workers)]
         if basetemp:
             options.append(f"--basetemp={self.base / f'temp-{number}'}")
         command = [sys.executable, "-m", "pytest", *options, *args]
@@ -404,12 +407,12 @@ class Stage:
         self._runs.append(running)
         return running
 
-    def start(self, *args: str, gates: tuple[str, ...] = (), workers: int = 2) -> Running:
+    def start(self, *args: str, gates: tuple[str, ...] = (), workers: int | None = 2) -> Running:
         running = self.prepare(*args, workers=workers)
         running.gate(*gates)
         return running.start()
 
-    def run(self, *args: str, workers: int = 2) -> Ended:
+    def run(self, *args: str, workers: int | None = 2) -> Ended:
         return self.start(*args, workers=workers).end()
 
     def serial(self, *args: str) -> Ended:

@@ -19,10 +19,12 @@ from pytest_braid.model.commands import (
     End,
     Finish,
     GiveUp,
+    Keep,
     Retire,
     Revoke,
     SchedulerCommand,
     StartWorker,
+    Wait,
 )
 from pytest_braid.model.events import (
     Asked,
@@ -36,6 +38,7 @@ from pytest_braid.model.events import (
     WorkerReady,
     WorkerStopped,
 )
+from pytest_braid.model.needs import PLAIN, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.scheduler import Scheduler
 
@@ -43,10 +46,20 @@ SLICED = (Mode.LOAD, Mode.WORKSTEAL)
 """The modes in which any test may run anywhere."""
 
 
+def is_clash(one: Needs, other: Needs) -> bool:
+    """Whether one takes away what the other needs, however much of it there is."""
+    others = {hold.name: hold for hold in other.holds}
+    return one.circle != other.circle or any(
+        hold.name in others and not (hold.is_shared and others[hold.name].is_shared)
+        for hold in one.holds
+    )
+
+
 class Record(Enum):
     """What can lie in a pipe besides tests."""
 
     END = "end"
+    KEEP = "keep"
     RETIRE = "retire"
     FINISH = "finish"
 
@@ -134,6 +147,8 @@ class SimWorker:
     def die(self) -> None:
         """End the process. What it has sent still arrives, then the news of its death."""
         self.alive = False
+        for test in self.taken:
+            self.fleet.running.pop(test, None)
         if self.culprit is not None:
             self.fleet.note_outcome(self.culprit)
         self.mail.append(WorkerDied(at=self.fleet.now, worker=self.number, running=self.culprit))
@@ -213,7 +228,7 @@ class SimWorker:
     def wait(self) -> Taking:
         """Read a record after an End, without asking; skip a second End."""
         record: int | Record = Record.END
-        while record is Record.END:
+        while record in (Record.END, Record.KEEP):
             while not self.pipe:
                 yield Pause.BLOCKED
             record = self.read()
@@ -232,7 +247,7 @@ class SimWorker:
 class Fleet:
     """The controller: carries out commands and checks each of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 -- all that is known of a run
         self,
         durations: Sequence[float],
         settings: SchedulerSettings,
@@ -241,12 +256,21 @@ class Fleet:
         fatal: Container[int] = (),
         units: Sequence[str | None] = (),
         alone: Container[int] = (),
+        with_unit: bool = False,
+        needs: Sequence[Needs] = (),
     ) -> None:
         """Plan a run of tests that take ``durations``; ``fatal`` ones stop it by failing.
 
         ``units`` are those of the tests, one for each or none at all; ``alone`` ones run in
-        processes of their own.
+        processes of their own, ``with_unit`` or without. ``needs`` are of the first tests.
         """
+        self.with_unit = with_unit
+        self.next_command: SchedulerCommand | None = None
+        self.needs = [*needs, *[PLAIN] * len(durations)][: len(durations)]
+        self.running: dict[int, int] = {}
+        """Tests that run, and where."""
+        self.lacked: dict[int, Wait] = {}
+        """What tests were last told to wait for."""
         self.alone = alone
         self.durations = durations
         self.units = units or [None] * len(durations)
@@ -267,12 +291,16 @@ class Fleet:
         """Workers that were told to retire."""
         self.given: Counter[int] = Counter()
         """Tests assigned to each worker, less those taken back."""
+        self.own_share: dict[int, int] = {}
+        """Of workers that run one unit in a process of its own: how many tests that was."""
         self.excused = False
         """Whether the worker that died last had nothing more to run."""
         self.restarts = 0
         """Successors of crashed workers, other than excused ones."""
         self.asking: set[int] = set()
         """Workers whose question was told and not answered by an End yet."""
+        self.kept: set[int] = set()
+        """Those of them that were told to wait."""
         self.ended: set[int] = set()
         """Workers that were told End and have not been heard of since."""
         self.undealt = set(range(len(durations)))
@@ -290,7 +318,14 @@ class Fleet:
         self.stopping = False
         self.gave_up = False
         specs = [
-            TestSpec(index, f"test_it.py::test_{index}", unit, index in alone)
+            TestSpec(
+                index,
+                f"test_it.py::test_{index}",
+                unit,
+                index in alone,
+                self.needs[index],
+                with_unit and index in alone,
+            )
             for index, unit in enumerate(self.units)
         ]
         self.scheduler = Scheduler(specs, settings)
@@ -315,6 +350,7 @@ class Fleet:
             case Started():
                 self.announced.add(event.test)
                 self.asking.discard(worker.number)
+                self.kept.discard(worker.number)
                 self.ended.discard(worker.number)
             case Finished():
                 self.told.add(event.test)
@@ -352,6 +388,7 @@ class Fleet:
         while queue:
             assert len(self.trace) < last, "one event leads to ever more commands"
             command = queue.popleft()
+            self.next_command = queue[0] if queue else None
             self.trace.append(command)
             more = self.obey(command)
             if self.habits.answers_at_once:
@@ -369,6 +406,10 @@ class Fleet:
                 return self.revoke(self.reachable(command.worker))
             case End():
                 self.end(self.reachable(command.worker))
+            case Keep():
+                self.keep(self.reachable(command.worker), command.until)
+            case Wait():
+                self.lacked[command.test] = command
             case Finish():
                 self.finish(self.reachable(command.worker))
             case Retire():
@@ -404,12 +445,16 @@ class Fleet:
         assert worker.number not in self.retiring, "tests for a worker that was told to retire"
         assert not self.stopping, "tests are assigned after a stop"
         assert self.undealt.issuperset(tests), f"{tests} are assigned, but not all are free"
+        if tests[0] in self.alone and not self.given[worker.number]:
+            mates = [test for test in self.undealt if self.are_mates(test, tests[0])]
+            self.own_share[worker.number] = len(mates)
         self.undealt.difference_update(tests)
         self.given[worker.number] += len(tests)
-        assert self.given[worker.number] <= self.limit, "more tests than a worker may run"
+        assert self.given[worker.number] <= self.share(worker), "more tests than a worker may run"
         if self.settings.mode is Mode.LOAD and self.settings.max_chunk:
             assert len(tests) <= self.settings.max_chunk, "more tests than may go out at once"
         self.check_units(worker, tests)
+        self.check_order(tests)
         worker.pipe.extend(tests)
         self.most_queued = max(self.most_queued, len(worker.queued))
 
@@ -428,17 +473,31 @@ class Fleet:
             self.asking.add(worker.number)  # its End may have been among what was taken back
         return self.answers(Revoked(at=self.now, worker=worker.number, tests=tuple(tests)))
 
+    def keep(self, worker: SimWorker, until: int | None) -> None:
+        assert worker.number in self.asking, f"Keep for gw{worker.number}, which does not ask"
+        assert not self.stopping, "Keep after a stop"
+        assert self.undealt or any(other.queued for other in self.workers.values())
+        assert until is None or until in self.undealt
+        self.kept.add(worker.number)
+        worker.pipe.append(Record.KEEP)
+
     def end(self, worker: SimWorker) -> None:
         assert worker.number in self.asking, f"End for gw{worker.number}, which does not ask"
         self.asking.discard(worker.number)
         self.ended.add(worker.number)
-        if not self.stopping:
+        if not self.stopping and not self.is_dismissed(worker):
             waiting = {test for test in self.undealt if self.could_take(worker, test)}
             assert not waiting, f"End while {waiting} are undealt"
             spare = [other.number for other in self.workers.values() if other.has_to_spare]
             able = self.could_take_any(worker)
             assert not spare or not able, f"End while workers {spare} have tests to spare"
         worker.pipe.append(Record.END)
+
+    def is_dismissed(self, worker: SimWorker) -> bool:
+        """Whether it was told to wait, and is told to end because it is to go."""
+        then = self.next_command
+        goes = isinstance(then, Retire | Finish) and then.worker == worker.number
+        return goes and worker.number in self.kept
 
     def finish(self, worker: SimWorker) -> None:
         assert self.scheduler.done, "Finish before the scheduler is done"
@@ -451,7 +510,7 @@ class Fleet:
     def retire(self, worker: SimWorker) -> None:
         assert not self.stopping, "Retire after a stop"
         assert not worker.taken, f"Retire while gw{worker.number} holds {worker.taken}"
-        assert not worker.pipe or set(worker.pipe) == {Record.END}, "Retire with tests in the pipe"
+        assert not worker.queued, "Retire with tests in the pipe"
         assert worker.ever_taken or not worker.alive, "Retire for a fresh worker"
         assert len(self.announced) < len(self.durations), "Retire although nothing waits"
         self.retiring.add(worker.number)
@@ -470,8 +529,10 @@ class Fleet:
     def note_taken(self, worker: SimWorker, test: int) -> None:
         """The worker has a test out of its pipe, so the unit has begun there."""
         many = len(worker.ever_taken)
-        assert many <= self.limit, f"gw{worker.number} takes {many} tests"
-        assert many == 1 or not any(test in self.alone for test in worker.ever_taken), "not alone"
+        assert many <= self.share(worker), f"gw{worker.number} takes {many} tests"
+        first = worker.ever_taken[0]
+        if first in self.alone or test in self.alone:
+            assert self.are_mates(first, test), f"{test} is not alone"
         unit = self.unit_of(test)
         if unit is not None:
             assert self.may_carry(worker, unit), f"{unit} has begun elsewhere"
@@ -482,11 +543,14 @@ class Fleet:
         if unit is not None:
             assert self.latest.get(unit, -1) <= test, f"{unit} is out of order"
             self.latest[unit] = test
+        self.check_needs(test)
+        self.running[test] = worker
         self.order.append((worker, test))
         self.starts[test] += 1
         assert self.starts[test] == 1, f"test {test} is started twice"
 
     def note_outcome(self, test: int) -> None:
+        self.running.pop(test, None)
         self.outcomes[test] += 1
         assert self.outcomes[test] == 1, f"test {test} has two outcomes"
 
@@ -510,8 +574,6 @@ class Fleet:
 
     @property
     def slots(self) -> int:
-        if not self.settings.mode.by_unit:
-            return min(self.settings.workers, len(self.durations))
         if self.settings.mode is Mode.EACH:
             return len(set(self.units) - {None}) + self.units.count(None)
         units = [self.unit_of(test) for test in range(len(self.durations))]
@@ -522,13 +584,21 @@ class Fleet:
         return self.settings.max_tests_per_worker or math.inf
 
     def unit_of(self, test: int) -> str | None:
-        has_unit = self.settings.mode.by_unit and test not in self.alone
-        return self.units[test] if has_unit else None
+        unit = self.units[test]
+        if test in self.alone:
+            return f"{unit} in a process of its own" if unit and self.with_unit else None
+        return unit if self.settings.mode.by_unit else None
+
+    def are_mates(self, one: int, other: int) -> bool:
+        """Whether they are the same, or of the same unit."""
+        unit = self.unit_of(one)
+        return one == other or (unit is not None and unit == self.unit_of(other))
 
     def may_carry(self, worker: SimWorker, unit: str) -> bool:
         """Whether the unit has not begun, or goes on where it has, after a recycling perhaps."""
         carrier = self.workers[self.carrier.get(unit, worker.number)]
-        is_split = self.sizes[unit] > self.limit and self.has_retired(carrier.number)
+        is_long = self.sizes[unit] > self.limit or self.counts  # or it had to let others pass
+        is_split = is_long and self.has_retired(carrier.number)
         return carrier is worker or (is_split and carrier.slot == worker.slot)
 
     def has_retired(self, number: int) -> bool:
@@ -536,15 +606,18 @@ class Fleet:
 
     def may_be_given(self, worker: SimWorker) -> bool:
         """Whether the worker has not had its share."""
-        had = self.given[worker.number]
-        return had < self.limit and not any(test in self.alone for test in worker.ever_taken)
+        return self.given[worker.number] < self.share(worker)
+
+    def share(self, worker: SimWorker) -> float:
+        """How many tests it may be given: those of one unit, if they have their own process."""
+        return self.own_share.get(worker.number, self.limit)
 
     def could_take(self, worker: SimWorker, test: int) -> bool:
         """Whether the worker may be given the test, which lies in no queue."""
-        if test in self.alone:
-            return not self.given[worker.number]
         unit = self.unit_of(test)
         is_free = unit is None or (unit not in self.carrier and not self.is_queued(unit))
+        if test in self.alone:
+            return is_free and not self.given[worker.number]
         return is_free and self.could_take_any(worker)
 
     def could_take_any(self, worker: SimWorker) -> bool:
@@ -554,11 +627,12 @@ class Fleet:
             largest = max(self.sizes.values(), default=1)
         enough = min(self.limit, largest) <= self.limit - self.given[worker.number]
         is_each = self.settings.mode is Mode.EACH
-        return enough and self.may_be_given(worker) and not is_each
+        is_shared = worker.number not in self.own_share
+        return enough and self.may_be_given(worker) and is_shared and not is_each
 
     def has_loose(self, queued: Sequence[int], at_once: int) -> bool:
         """Whether something can go elsewhere, although the first ``at_once`` stay."""
-        if any(test in self.alone for test in queued):
+        if any(map(self.stands_in_line, queued)):
             return False
         if not self.settings.mode.by_unit:
             return len(queued) > at_once
@@ -566,9 +640,54 @@ class Fleet:
         is_each = self.settings.mode is Mode.EACH
         return not is_each and any(self.unit_of(test) not in stays for test in queued[at_once:])
 
+    def stands_in_line(self, test: int) -> bool:
+        """Whether it, or another of its unit, needs more than a worker."""
+        mates = [other for other in range(len(self.durations)) if self.are_mates(test, other)]
+        return test in self.alone or any(self.needs[other] != PLAIN for other in mates)
+
     def is_queued(self, unit: str) -> bool:
         queues = (worker.queued for worker in self.known_alive())
         return any(self.unit_of(test) == unit for queue in queues for test in queue)
+
+    def check_order(self, tests: Sequence[int]) -> None:
+        """Nobody was passed by who takes what it needs."""
+        if self.settings.mode not in SLICED or self.with_unit:
+            return
+        for test in tests:
+            mine = self.rank(test), self.needs[test]
+            passed = [
+                other
+                for other in self.undealt
+                if self.rank(other) < mine[0] and is_clash(self.needs[other], mine[1])
+            ]
+            assert not passed, f"{passed} were passed by {test}"
+
+    def rank(self, test: int) -> tuple[int, int]:
+        """Its place in line."""
+        circle = self.needs[test].circle
+        circles = [needs.circle for needs in self.needs]
+        return (len(circles) if circle is None else circles.index(circle)), test
+
+    def check_needs(self, test: int) -> None:
+        """It may run beside those that run."""
+        running = [self.needs[other] for other in (*self.running, test)]
+        assert len({needs.circle for needs in running}) == 1, f"{test} or another is not alone"
+        cpus = sum(needs.cpus for needs in running)
+        assert cpus == len(running) or cpus <= max(self.settings.workers, self.slots), (
+            "too many cpus"
+        )
+        limits = dict(self.settings.resources)
+        for name in {hold.name for needs in running for hold in needs.holds}:
+            holds = [hold for needs in running for hold in needs.holds if hold.name == name]
+            taken = sum(hold.slots for hold in holds if not hold.is_shared)
+            assert taken <= limits.get(name, 1), f"too many have {name}"
+            readers = any(hold.is_shared for hold in holds)
+            assert not (taken and readers), f"{name} is read and written"
+
+    @property
+    def counts(self) -> bool:
+        """Whether others matter to tests that need nothing."""
+        return any(needs.cpus > 1 or needs.circle for needs in self.needs)
 
     def check_units(self, worker: SimWorker, tests: Sequence[int]) -> None:
         """None of their units is in two workers."""

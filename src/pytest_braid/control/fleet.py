@@ -21,7 +21,7 @@ from pytest_braid.model.limits import Limit
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, WorkerKit, new_mark
-from pytest_braid.wire.queue import QueueWriter
+from pytest_braid.wire.queue import QueueWriter, keep_for
 
 if TYPE_CHECKING:
     from pytest_braid.control.live import Live
@@ -261,6 +261,14 @@ class Worker:
             self._held += tests
         else:
             self._put(tests)
+
+    def keep(self, until: int | None) -> None:
+        """Let it wait, who has asked, with what test ``until`` needs, or with what is of the
+        session."""
+        own = None if until is None else until % self.tests
+        if own is not None and self._order is not None:
+            own = self._own[own]
+        self.queue.put((keep_for(own),))
 
     def _put(self, tests: Sequence[int]) -> None:
         own = (test - self._first for test in tests)

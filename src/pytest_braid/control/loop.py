@@ -13,6 +13,7 @@ from typing import assert_never
 
 import pytest
 
+from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
@@ -23,6 +24,7 @@ from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
+from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.wire import messages as m
@@ -64,6 +66,7 @@ class Loop:
         limits: Limits,
         log: EventLog | None,
         started: Callable[[int], None],
+        waits: Waits | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -75,12 +78,14 @@ class Loop:
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._log = log
         self._started = started
+        self._waits = waits
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
         self._poll = self._live.poll
         self._stopping = False
         self._is_mute = False
+        self._desk = Desk(self._poll)
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
@@ -132,10 +137,10 @@ class Loop:
     def _turn(self) -> None:
         at = time.monotonic()
         waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
-        ready = {descriptor for descriptor, _ in self._poll.poll(min(waits, default=None))}
+        ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
-            ready |= {descriptor for descriptor, _ in self._poll.poll(0)}
+            ready |= self._desk.poll(0)
         talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
         for worker in talking:
             self._hear(worker)
@@ -190,6 +195,7 @@ class Loop:
         if worker.number in self._workers:
             self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
+                self._desk.left(worker)
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -201,6 +207,7 @@ class Loop:
         return bool(select.select([worker.channel.fileno()], [], [], 0)[0])
 
     def _forget(self, worker: Worker) -> None:
+        self._desk.close(worker)
         self._watch.gone(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
@@ -212,6 +219,7 @@ class Loop:
         running = suspects.pop() if len(suspects) == 1 else None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
         error = crash_text(why) if is_crash else why
+        self._desk.crashed(worker, self._with_test(running, why))
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
             self._slots.down(worker.slot, error)
@@ -255,6 +263,10 @@ class Loop:
             lines.append(replacing_text(worker.name, is_needed=not self._workers.keys() <= numbers))
         output.say(self._session.config, "\n".join(lines))
 
+    def _with_test(self, running: int | None, why: str) -> str:
+        nodeid = None if running is None else self._tests[running % len(self._tests)].nodeid
+        return why if nodeid is None else f"in '{nodeid}': {why}"
+
     def _gone(self, worker: Worker, error: str | None) -> None:
         """A worker has made room, by its death even, and may have a successor by now."""
         self._tell(e.WorkerGone(worker=worker.number, at=time.monotonic()))
@@ -273,7 +285,9 @@ class Loop:
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
-            if worker.overrun is not None:
+            if isinstance(said, m.Asks):  # who waits for an answer ends when it has it
+                self._on_message(worker, said)
+            if worker.overrun is not None or isinstance(said, m.Asks):
                 continue
             if not self._is_mute or isinstance(said, m.Goodbye):
                 self._on_message(worker, said)
@@ -305,6 +319,8 @@ class Loop:
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
+            case m.Asks():
+                self._desk.hear(worker, said)
             case _:
                 self._on_rare_message(worker, said)
 
@@ -451,6 +467,7 @@ class Loop:
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
+        self._desk.left(worker)
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
@@ -500,13 +517,23 @@ class Loop:
             command = todo.popleft()
             if self._log is not None:
                 self._log.command(command, time.monotonic())
+            if self._waits is not None:
+                self._waits.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:
                 self._do(command)
 
     def _do(
-        self, command: c.Assign | c.StartWorker | c.End | c.Finish | c.Retire | c.GiveUp
+        self,
+        command: c.Assign
+        | c.StartWorker
+        | c.End
+        | c.Keep
+        | c.Wait
+        | c.Finish
+        | c.Retire
+        | c.GiveUp,
     ) -> None:
         match command:
             case c.Assign():
@@ -515,6 +542,10 @@ class Loop:
                 self._start(command.worker, command.slot)
             case c.End():
                 self._end(command.worker)
+            case c.Keep():
+                self._keep(command.worker, command.until)
+            case c.Wait():
+                pass  # it is for who reads of it
             case c.Finish():
                 self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
@@ -536,6 +567,12 @@ class Loop:
             worker.queue.put((END,))
             self._watch.answered(worker)
 
+    def _keep(self, number: int, until: int | None) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.keep(until)
+            self._watch.answered(worker)
+
     def _start(self, number: int, slot: int) -> None:
         worker = self._zygote.launch(number, slot, self._slots.node(slot))
         worker.tests = len(self._tests)
@@ -543,6 +580,7 @@ class Loop:
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker
         self._poll.register(descriptor, select.POLLIN)
+        self._desk.open(worker)
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
         worker = self._workers.get(number)

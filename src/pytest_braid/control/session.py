@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
@@ -17,6 +18,7 @@ from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
+from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
@@ -29,6 +31,8 @@ from pytest_braid.control.texts import (
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.explain import explain
+from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
@@ -76,6 +80,12 @@ class Settings(Protocol):
     @property
     def limit(self) -> Limit | None: ...
     @property
+    def resources(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def is_mp(self) -> bool: ...
+    @property
+    def explain(self) -> str | None: ...
+    @property
     def threads(self) -> int: ...
 
 
@@ -104,6 +114,7 @@ class Controller:
         self._loop: Loop | None = None
         self._summary: Summary | None = None
         self._log: EventLog | None = None
+        self._waits: Waits | None = None
         self._unfinished: list[int] = []
 
     # --- before the tests ---------------------------------------------------------------------
@@ -183,16 +194,19 @@ class Controller:
             nodeids = tuple(test.nodeid for test in said.tests)
             self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
-        self._scheduler = self._make_scheduler(said.tests, how)
+        limits = dict(self._settings.resources)
+        strands = self._settings.workers * max(1, self._settings.threads)
+        tests, notes = fitted(said.tests, limits, strands)
+        self._scheduler = self._make_scheduler(tests, how)
         self._mode_name = how.name
-        say_collected(session, said)
+        say_collected(session, replace(said, lines=(*said.lines, *notes)))
 
     def _show_started(self, workers: int) -> None:
         wanted, tests = self._settings.workers, len(self._intake.tests)
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
     def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
-        from pytest_braid.control.units import specs_of
+        from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
         wanted, self._mode = self._settings, how.mode
@@ -204,9 +218,18 @@ class Controller:
             max_chunk=wanted.max_chunk,
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
+            resources=wanted.resources,
+            tells_waits=wanted.explain is not None or wanted.log is not None,
             strands=max(1, wanted.threads),
         )
-        return Scheduler(specs_of(tests, self._mode, wanted.workers, how.split), settings)
+        if wanted.is_mp:
+            specs = specs_of_groups(tests)
+        else:
+            specs = specs_of(tests, self._mode, wanted.workers, how.split)
+        if wanted.explain is not None:
+            nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
+            self._waits = Waits(nodeids, needs)
+        return Scheduler(specs, settings)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -288,6 +311,7 @@ class Controller:
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
+            waits=self._waits,
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
@@ -397,6 +421,11 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
+        if self._waits is not None:
+            nodeids = [test.nodeid for test in self._intake.tests]
+            lines = explain(nodeids, self._settings.explain or "", [self._waits])
+            terminalreporter.section("braid: what tests waited for", sep="=")
+            terminalreporter.write("\n".join(lines) + "\n")
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 

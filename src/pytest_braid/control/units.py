@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
+from pytest_braid.model.needs import Needs
 from pytest_braid.model.tests import Mode, TestSpec
 from pytest_braid.wire import messages as m
 
@@ -22,13 +25,19 @@ def specs_of(
     """
     if mode is Mode.EACH:
         return [
-            TestSpec(copy * len(tests) + index, test.nodeid, f"each-{copy}", test.own_process)
+            TestSpec(
+                copy * len(tests) + index,
+                test.nodeid,
+                f"each-{copy}",
+                test.own_process,
+                _of_copy(test.needs, copy),
+            )
             for copy in range(workers)
             for index, test in enumerate(tests)
         ]
     if not mode.by_unit:
         return [
-            TestSpec(index, test.nodeid, own_process=test.own_process)
+            TestSpec(index, test.nodeid, own_process=test.own_process, needs=test.needs)
             for index, test in enumerate(tests)
         ]
     return [
@@ -37,9 +46,37 @@ def specs_of(
             test.nodeid,
             split(test.nodeid) if split else unit_of(test, mode),
             test.own_process,
+            test.needs,
         )
         for index, test in enumerate(tests)
     ]
+
+
+def _of_copy(needs: Needs, copy: int) -> Needs:
+    """Nobody else runs beside a test alone, its own copies included."""
+    return needs if needs.circle is None else replace(needs, circle=f"{needs.circle} ({copy})")
+
+
+def specs_of_groups(tests: Sequence[m.Test]) -> list[TestSpec]:
+    """With ``--mp``: every test in a process of its own, or every group, and some groups apart from
+    all others. Strategies as in pytest-mp."""
+    return [_spec_of_group(index, test) for index, test in enumerate(tests)]
+
+
+def _spec_of_group(index: int, test: m.Test) -> TestSpec:
+    group, strategy = test.mp or ("ungrouped", "free")
+    needs = test.needs
+    if strategy.startswith("isolated_") and needs.circle is None:
+        needs = replace(needs, circle=f"group: {group}")
+    is_one = strategy.endswith("serial")
+    return TestSpec(
+        index,
+        test.nodeid,
+        group if is_one else None,
+        own_process=True,
+        needs=needs,
+        with_unit=is_one,
+    )
 
 
 def unit_of(test: m.Test, mode: Mode) -> str | None:

@@ -50,6 +50,28 @@ class End(Command, frozen=True, gc=False):
     worker: int
 
 
+class Keep(Command, frozen=True, gc=False):
+    """Answer an ``Asked``: nothing for you now; tear down what test ``until`` does not need.
+
+    Without it: all but what is of the session. The worker stays and waits: it is assigned tests,
+    or told that there are none (:class:`End`), and tears down the rest.
+    """
+
+    worker: int
+    until: int | None
+
+
+class Wait(Command, frozen=True, gc=False):
+    """Nothing is to be done: a worker was there for a test, but not all that it needs.
+
+    ``what`` it lacks, in words; ``by`` are the tests that have it, or that come first.
+    """
+
+    test: int
+    what: str
+    by: tuple[int, ...]
+
+
 class Finish(Command, frozen=True, gc=False):
     """The run is over: end the session of this worker and the worker, the last of its slot."""
 
@@ -73,4 +95,4 @@ class GiveUp(Command, frozen=True, gc=False):
     restarts: int
 
 
-SchedulerCommand = StartWorker | Assign | Revoke | End | Finish | Retire | GiveUp
+SchedulerCommand = StartWorker | Assign | Revoke | End | Keep | Wait | Finish | Retire | GiveUp

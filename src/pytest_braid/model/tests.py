@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from pytest_braid.model.needs import PLAIN, Needs
+
 
 class TestSpec(msgspec.Struct, frozen=True, gc=False):
     """One collected test, as the scheduler sees it.
@@ -13,8 +15,9 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     ``index`` is the test's place in the collection and its identity everywhere in braid: node
     ids may repeat, indices do not. ``unit`` names the tests that stay together where the mode is
     one of units; a test without it is a unit of its own. A test with ``own_process`` (mark
-    ``forked``) runs in a fresh worker that runs nothing else; it leaves its unit, and comes before
-    all tests that share their workers.
+    ``forked``) runs in a fresh worker that runs nothing else; it leaves its unit (unless
+    ``with_unit``: then the process is the unit's, in any mode), and comes before all tests that
+    share their workers. ``needs`` is what it must have while it runs.
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
@@ -23,6 +26,8 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     nodeid: str
     unit: str | None = None
     own_process: bool = False
+    needs: Needs = PLAIN
+    with_unit: bool = False
 
 
 class Mode(StrEnum):
@@ -63,6 +68,9 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     over its slot (``--max-tests-per-worker``, 1 for ``--forked``). A unit is split only where it
     has more tests than that, and then over successive workers of one slot.
 
+    ``resources`` are pairs of a name and how many there are, where that is not one
+    (``braid_resources``). ``tells_waits``: what a test waits for is told (``--braid-explain``).
+
     ``strands``, at least 1, is how many tests a worker runs at once (``--threads``).
     """
 
@@ -73,4 +81,6 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     max_chunk: int | None = None
     is_cautious: bool = False
     max_tests_per_worker: int | None = None
+    resources: tuple[tuple[str, int], ...] = ()
+    tells_waits: bool = False
     strands: int = 1

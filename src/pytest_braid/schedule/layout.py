@@ -4,40 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.ledger import Ledger
+from pytest_braid.schedule.line import Line, Unit
 from pytest_braid.schedule.pool import Pool
 from pytest_braid.schedule.units import UnitPool
 from pytest_braid.schedule.worker import UNLIMITED
 
 
-def lay_out(specs: Sequence[TestSpec], settings: SchedulerSettings) -> tuple[int, Pool | UnitPool]:
-    """How many slots there are, and all tests undealt that do not run alone."""
-    shared = [spec for spec in specs if not spec.own_process]
-    if not settings.mode.by_unit:
-        slots = min(settings.workers, len(specs))
-        tests = [spec.index for spec in shared]
-        return slots, Pool(tests, slots, settings.mode, settings.max_chunk)
-    units = units_of(shared)
-    limit = settings.max_tests_per_worker or UNLIMITED
+def slots_for(specs: Sequence[TestSpec], settings: SchedulerSettings) -> int:
+    """How many workers there are at a time at most: never more than units."""
     if settings.mode is Mode.EACH:
-        slots = len(units_of(specs))
-        return slots, UnitPool(units, slots, limit, pinned=True)
-    slots = min(settings.workers, len(units) + len(specs) - len(shared))
-    if settings.reorder:
-        units.sort(key=len, reverse=True)
-    return slots, UnitPool(units, slots, limit)
+        return len({spec.index if spec.unit is None else spec.unit for spec in specs})
+    return min(settings.workers, len(_units(specs, settings.mode)))
 
 
-def units_of(specs: Iterable[TestSpec]) -> list[list[int]]:
-    """The tests of each unit in the order of the collection, in the order of their first tests.
+def lay_out(
+    specs: Sequence[TestSpec], settings: SchedulerSettings, ledger: Ledger
+) -> tuple[Line, Pool | UnitPool]:
+    """All tests undealt: those in line for something, and the others."""
+    slots, limit = slots_for(specs, settings), settings.max_tests_per_worker or UNLIMITED
+    is_each = settings.mode is Mode.EACH
+    units = _units(specs, settings.mode)
+    in_line = [unit for unit in units if _stands_in_line(unit)]
+    rest = [[spec.index for spec in unit] for unit in units if not _stands_in_line(unit)]
+    if settings.mode.by_unit and settings.reorder and not is_each:
+        in_line.sort(key=len, reverse=True)
+        rest.sort(key=len, reverse=True)
+    needs = {spec.index: spec.needs for spec in specs if spec.needs != PLAIN}
+    line = Line(map(_unit, _by_circle(in_line)), needs, ledger, limit, pinned=is_each)
+    if settings.mode.by_unit:
+        return line, UnitPool(rest, slots, limit, pinned=is_each)
+    tests = [test for unit in rest for test in unit]
+    return line, Pool(tests, slots, settings.mode, settings.max_chunk)
 
-    A test without a unit is one of its own.
-    """
-    alone: list[list[int]] = []
-    named: dict[str, list[int]] = {}
+
+def _units(specs: Iterable[TestSpec], mode: Mode) -> list[list[TestSpec]]:
+    """What stays together, in the order of the first tests."""
+    alone: list[list[TestSpec]] = []
+    named: dict[tuple[str, bool], list[TestSpec]] = {}
     for spec in specs:
-        if spec.unit is None:
-            alone.append([spec.index])
+        is_named = spec.with_unit if spec.own_process else mode.by_unit
+        if spec.unit is None or not is_named:
+            alone.append([spec])
         else:
-            named.setdefault(spec.unit, []).append(spec.index)
-    return sorted([*alone, *named.values()])
+            named.setdefault((spec.unit, spec.own_process), []).append(spec)
+    return sorted([*alone, *named.values()], key=lambda unit: unit[0].index)
+
+
+def _stands_in_line(unit: Sequence[TestSpec]) -> bool:
+    return any(spec.own_process or spec.needs != PLAIN for spec in unit)
+
+
+def _by_circle(units: Sequence[Sequence[TestSpec]]) -> list[Sequence[TestSpec]]:
+    """Who must be alone comes first, while nobody else runs yet, and each circle in one piece."""
+    circles: dict[str | None, list[Sequence[TestSpec]]] = {}
+    for unit in units:
+        circles.setdefault(unit[0].needs.circle, []).append(unit)
+    others = circles.pop(None, [])
+    return [unit for circle in [*circles.values(), others] for unit in circle]
+
+
+def _unit(specs: Sequence[TestSpec]) -> Unit:
+    return Unit(
+        [spec.index for spec in reversed(specs)],
+        all_needs=_all_needs([spec.needs for spec in specs]),
+        own_process=specs[0].own_process,
+    )
+
+
+def _all_needs(needs: Sequence[Needs]) -> Needs:
+    """What begins with the first of these, and needs the rest later."""
+    if len(needs) == 1:
+        return needs[0]
+    holds: dict[str, Hold] = {}
+    for hold in (hold for each in needs for hold in each.holds):
+        is_shared = hold.is_shared and holds.get(hold.name, hold).is_shared
+        holds[hold.name] = Hold(hold.name, is_shared=is_shared)
+    return Needs(tuple(holds.values()), needs[0].cpus, needs[0].circle)

@@ -87,6 +87,13 @@ class Pool:
         """Hand the slice of a dead worker to its successor."""
         self.put_back(heir, self._slices.pop(dead, ()))
 
+    def unclaim(self, worker: int) -> None:
+        """Nothing to do, as in :meth:`release`."""
+
+    def has_begun(self, worker: int) -> bool:  # noqa: ARG002
+        """Whether it holds a part of a unit: never."""
+        return False
+
     def release(self, worker: int) -> None:
         """Nothing to do: others may claim from the slice of a dead worker as of any."""
 

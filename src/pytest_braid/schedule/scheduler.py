@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -11,6 +10,7 @@ from pytest_braid.model.commands import (
     End,
     Finish,
     GiveUp,
+    Keep,
     Retire,
     Revoke,
     SchedulerCommand,
@@ -29,7 +29,7 @@ from pytest_braid.model.events import (
     WorkerStopped,
 )
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
-from pytest_braid.schedule.layout import lay_out
+from pytest_braid.schedule.stock import Stock
 from pytest_braid.schedule.worker import (
     CAUTIOUS_BUFFER,
     UNLIMITED,
@@ -104,12 +104,10 @@ class Scheduler:
         """Plan to run ``specs``, given in the order of the collection."""
         self._max_restarts = settings.max_restarts
         self._unfinished = {spec.index: None for spec in specs}  # a set that keeps its order
-        self._alone = deque(spec.index for spec in specs if spec.own_process)
-        self._slots, self._pool = lay_out(specs, settings)
+        self._stock = Stock(specs, settings)
         self._limit = settings.max_tests_per_worker or UNLIMITED
-        self._recycles = bool(self._alone) or settings.max_tests_per_worker is not None
+        self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
-        self._is_each = settings.mode is Mode.EACH
         self._strands = settings.strands
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
@@ -135,7 +133,7 @@ class Scheduler:
     @property
     def slots(self) -> int:
         """How many workers it starts with, and how many there are at a time at most."""
-        return self._slots
+        return self._stock.slots
 
     @property
     def crashes(self) -> int:
@@ -157,11 +155,9 @@ class Scheduler:
         """Start the workers, numbered from 0, and deal to each before it is up."""
         if self._stopping:
             return []
-        workers = [self._new_worker() for _ in range(self._slots)]
+        workers = [self._new_worker() for _ in range(self.slots)]
         commands: list[SchedulerCommand] = [StartWorker(w.number, w.slot) for w in workers]
-        if self._is_each:  # each slot has its copy, whatever runs alone before that
-            for worker in workers:
-                self._pool.claim(worker.number)
+        self._stock.spread(workers)
         for worker in workers:
             commands += self._deal(worker)
         return commands
@@ -215,6 +211,8 @@ class Scheduler:
         del self._unfinished[event.test]
         if self._is_over():
             return self._finish_all()
+        if self._stock.give_back(event.test):
+            return self._feed()
         return self._recycle() if self._recycles and worker.idle else []
 
     def _revoked(self, worker: Worker, event: Revoked) -> list[SchedulerCommand]:
@@ -227,9 +225,10 @@ class Scheduler:
         del self._workers[worker.number]
         if event.running is not None:
             self._unfinished.pop(event.running, None)
+            self._stock.give_back(event.running)
         self._suspect(worker, event.suspects)
         self._put_back(worker, worker.left_behind(event.running))
-        self._pool.release(worker.number)
+        self._stock.release(worker.number)
         is_barren = worker.pace.mean is None and event.running is None and not event.suspects
         return self._succeed(worker, worker.barren + 1 if is_barren else 0, event.is_crash)
 
@@ -239,7 +238,7 @@ class Scheduler:
             del worker.running[test]
         worker.given -= len(tests)
         if tests and not self._stopping:
-            self._alone.extend(tests)
+            self._stock.suspect(tests)
             self._recycles = True
 
     def _succeed(self, dead: Worker, barren: int, is_crash: bool) -> list[SchedulerCommand]:
@@ -251,7 +250,7 @@ class Scheduler:
         counts = is_crash and dead.left > 0
         self._crashes += counts
         hands = self._free_hands() + sum(map(self._is_hand, self._workers.values()))
-        if self._open() + len(self._alone) <= hands and not self._pool.holds(dead.number):
+        if self._open() + self._stock.fresh <= hands and not self._stock.holds(dead.number):
             return self._settle()
         if counts:
             if self.exceeded is not None or self._is_barren(barren):
@@ -260,7 +259,7 @@ class Scheduler:
         return self._start_successor(self._new_worker(barren=barren), dead)
 
     def _start_successor(self, worker: Worker, predecessor: Worker) -> list[SchedulerCommand]:
-        self._pool.bequeath(predecessor.number, worker.number)
+        self._stock.bequeath(predecessor.number, worker.number)
         return [StartWorker(worker.number, worker.slot), *self._settle(worker)]
 
     def _on_retiring(self, worker: Worker, event: SchedulerEvent) -> list[SchedulerCommand]:
@@ -279,25 +278,24 @@ class Scheduler:
         if self._stopping:
             return []
         successor = self._new_worker(gone.slot)
-        if not self._alone and not self._pool.holds(gone.number):
-            self._pool.claim(gone.number)
+        self._stock.claim_for(gone.number)
         return self._start_successor(successor, gone)
 
     def _open(self) -> int:
         """Count what another worker could begin now: tests, or units."""
-        return len(self._pool) + sum(map(self._stealable, self._workers.values()))
+        return len(self._stock) + sum(map(self._stealable, self._workers.values()))
 
     def _stealable(self, worker: Worker) -> int:
         """Count what others may hope to get by revoking the worker's queue: tests, or units."""
-        return self._pool.loose(worker, worker.secure)
+        return self._stock.loose(worker, worker.secure)
 
     def _free_hands(self) -> int:
         """Count the retiring workers whose successors can take what they like."""
-        return sum(not self._pool.holds(number) for number in self._retiring)
+        return sum(not self._stock.holds(number) for number in self._retiring)
 
     def _is_hand(self, worker: Worker) -> bool:
         """Whether the worker, or its successor in the slot, can take what is open."""
-        return worker.waits and not self._pool.holds(worker.number)
+        return worker.waits and not self._stock.holds(worker.number)
 
     def _is_barren(self, barren: int) -> bool:
         return self._max_restarts is None and barren >= BARREN_DEATHS
@@ -306,8 +304,7 @@ class Scheduler:
         if self._stopping:
             return self._settle()
         self._stopping = True
-        self._pool.close()
-        self._alone.clear()
+        self._stock.close()
         queues = [worker.number for worker in self._workers.values() if worker.revocable]
         self._revoking.update(queues)
         return [Revoke(number) for number in queues] or self._settle()
@@ -324,27 +321,15 @@ class Scheduler:
         """
         others = (worker for worker in self._workers.values() if worker is not to_fill)
         idle = sorted((worker for worker in others if worker.idle), key=_by_readiness)
-        takers = self._claim(idle)
         commands: list[SchedulerCommand] = []
+        for worker in idle:  # what one takes of what is in line another may lack
+            commands += self._assign(worker, self._stock.take_in_line(worker, self._depth(worker)))
+        takers = self._stock.claim([worker for worker in idle if worker.idle])
         for worker in takers if to_fill is None else [*takers, to_fill]:
             commands += self._deal(worker)
         if self._recycles:
             commands += self._recycle()
-        return commands + self._answer()
-
-    def _claim(self, idle: Sequence[Worker]) -> list[Worker]:
-        """Those of the idle workers for whom there is something; a slice or unit is theirs then."""
-        alone, rest = len(self._alone), len(self._pool)
-        takers: list[Worker] = []
-        for worker in idle:
-            if alone and worker.is_fresh:
-                alone -= 1
-                takers.append(worker)
-            elif rest and worker.left >= self._pool.needed:
-                rest -= 1  # more would only take from each other what they have claimed
-                self._pool.claim(worker.number)
-                takers.append(worker)
-        return takers
+        return [*commands, *self._stock.news(), *self._answer()]
 
     def _recycle(self) -> list[SchedulerCommand]:
         """Retire workers that wait in vain, as many as there is work for in their slots.
@@ -356,82 +341,101 @@ class Scheduler:
         vain = [worker for worker in self._workers.values() if self._waits_in_vain(worker)]
         if not vain:
             return []
-        holders = [worker for worker in vain if self._pool.holds(worker.number)]
+        holders = [worker for worker in vain if self._stock.holds(worker.number)]
         others = [worker for worker in vain if worker not in holders]
         others.sort(key=lambda worker: worker.left)
-        return [self._retire(w) for w in [*holders, *others[: self._fresh_workers_due()]]]
+        leaving = [*holders, *others[: self._fresh_workers_due()]]
+        return [command for worker in leaving for command in self._retire(worker)]
 
     def _waits_in_vain(self, worker: Worker) -> bool:
         """Whether there are tests that its successor could be given, and it could not."""
-        is_short = worker.left < self._pool.most_needed or bool(self._alone)
-        return is_short and worker.is_at_rest
+        if not worker.is_at_rest or (worker.left and self._stock.holds(worker.number)):
+            return False
+        is_needed_fresh = self._stock.fresh > 0 and not worker.is_fresh
+        return worker.left < self._stock.most_needed or is_needed_fresh
 
     def _fresh_workers_due(self) -> int:
         """Count what is open beyond those that can take it, now or once they are up.
 
         What a worker begins as soon as it is up waits no longer there than for another fork.
         """
-        most, workers = self._pool.most_needed, self._workers.values()
-        behind = sum(self._pool.loose(w, max(w.secure, not w.running)) for w in workers)
+        most, workers = self._stock.most_needed, self._workers.values()
+        behind = sum(self._stock.loose(w, max(w.secure, not w.running)) for w in workers)
         able = sum(w.waits and w.left >= most and not w.is_fresh for w in workers)
         fresh = sum(worker.is_fresh for worker in workers) + self._free_hands()
-        return max(0, len(self._alone) + max(0, len(self._pool) + behind - able) - fresh)
+        return max(0, self._stock.fresh + max(0, len(self._stock) + behind - able) - fresh)
 
-    def _retire(self, worker: Worker) -> Retire:
+    def _retire(self, worker: Worker) -> list[SchedulerCommand]:
         self._retiring[worker.number] = self._workers.pop(worker.number)
-        return Retire(worker.number)
+        return [*_let_end(worker), Retire(worker.number)]
 
     def _answer(self) -> list[SchedulerCommand]:
-        """Answer those who asked and got no test: by revoking elsewhere, else by the end."""
+        """Answer those who asked and got no test: by revoking elsewhere, else by the end, or by
+        having them wait, if there may be something for them later."""
         unanswered = [worker for worker in self._workers.values() if worker.unanswered]
         if not unanswered or self._revoking:
             return []
         victim = max(self._workers.values(), key=self._stealable_time)
-        able = any(worker.left >= self._pool.most_needed for worker in unanswered)
-        if able and self._stealable(victim) > 0:
+        spare = self._stealable(victim)
+        if spare > 0 and any(map(self._stock.may_steal, unanswered)):
             self._revoking.add(victim.number)
             return [Revoke(victim.number)]
+        commands: list[SchedulerCommand] = []
         for worker in unanswered:
-            worker.question = Question.ENDED
-        return [End(worker.number) for worker in unanswered]
+            if not self._stopping and self._stock.may_come(worker, spare):
+                commands += self._keep(worker)
+            else:
+                worker.question = Question.ENDED
+                commands.append(End(worker.number))
+        return commands
+
+    def _keep(self, worker: Worker) -> list[SchedulerCommand]:
+        if worker.question is Question.KEPT:
+            return []
+        worker.question = Question.KEPT
+        return [Keep(worker.number, self._stock.next_of(worker))]
 
     def _stealable_time(self, worker: Worker) -> float:
         """Seconds of work that others may hope for; by number where tests take no time."""
         return self._stealable(worker) * ((worker.pace.mean or self._pace.mean or 0.0) + 1e-6)
 
     def _deal(self, worker: Worker) -> list[SchedulerCommand]:
-        """Fill the queue of one worker from its slice; a fresh one may be given a test alone."""
-        if self._alone and worker.is_fresh:
-            worker.alone, worker.limit = True, 1
-            return self._assign(worker, (self._alone.popleft(),))
-        mean = self._pace.mean if worker.pace.mean is None else worker.pace.mean
-        queued, wanted = len(worker.queue), int(worker.waits)
+        """Fill the queue of one worker."""
+        count = self._depth(worker) - len(worker.queue)
+        return self._assign(worker, self._stock.take(worker, count, self._ahead(worker)))
+
+    def _depth(self, worker: Worker) -> int:
+        """How many tests its queue is to hold, one at least if it waits."""
+        mean = self._mean(worker)
         if self._is_cautious:
-            buffered = ahead_for(mean, CAUTIOUS_BUFFER)
-            depth = max(buffered, wanted)
+            depth = ahead_for(mean, CAUTIOUS_BUFFER)
         else:
-            buffered, depth = (
-                ahead_for(mean, strands=worker.strands),
-                depth_for(mean, worker.strands),
-            )
+            depth = depth_for(mean, worker.strands)
+        depth = max(depth, int(worker.waits))
         worker.low = depth // 2
-        ahead = max(buffered - queued, wanted)
-        count = min(depth - queued, worker.left)
-        tests = self._pool.take(worker.number, count, ahead, worker.left)
-        return self._assign(worker, tests) if tests else []
+        return min(depth, len(worker.queue) + worker.left)
+
+    def _ahead(self, worker: Worker) -> int:
+        """How many it may have before the next unit is bound to it."""
+        mean = self._mean(worker)
+        if self._is_cautious:
+            ahead = ahead_for(mean, CAUTIOUS_BUFFER)
+        else:
+            ahead = ahead_for(mean, strands=worker.strands)
+        return max(ahead - len(worker.queue), int(worker.waits))
+
+    def _mean(self, worker: Worker) -> float | None:
+        return self._pace.mean if worker.pace.mean is None else worker.pace.mean
 
     def _assign(self, worker: Worker, tests: tuple[int, ...]) -> list[SchedulerCommand]:
         worker.queue.extend(tests)
         worker.given += len(tests)
-        return [Assign(worker.number, tests)]
+        return [Assign(worker.number, tests)] if tests else []
 
     def _put_back(self, worker: Worker, tests: Sequence[int]) -> None:
         """Take note that ``tests``, assigned to the worker, are undealt again."""
         worker.given -= len(tests)
-        if not worker.alone:
-            self._pool.put_back(worker.number, tests)
-        elif not self._stopping:
-            self._alone.extendleft(tests)
+        self._stock.put_back(worker.number, tests)
 
     def _new_worker(self, slot: int | None = None, barren: int = 0) -> Worker:
         """Make a worker for a new slot, or for that of a retired one."""
@@ -450,10 +454,17 @@ class Scheduler:
 
     def _finish_all(self) -> list[SchedulerCommand]:
         self._done = True
-        commands: list[SchedulerCommand] = [Finish(number) for number in self._workers]
+        commands: list[SchedulerCommand] = []
+        for worker in self._workers.values():
+            commands += [*_let_end(worker), Finish(worker.number)]
         self._workers.clear()
         self._retiring.clear()
         return commands
+
+
+def _let_end(worker: Worker) -> list[SchedulerCommand]:
+    """Let a worker tear down the rest that waits for tests."""
+    return [End(worker.number)] if worker.question is Question.KEPT and worker.idle else []
 
 
 def _by_readiness(worker: Worker) -> tuple[bool, bool]:

@@ -117,6 +117,16 @@ class UnitPool:
         if worker in self._held and not self._pinned:
             self._free.appendleft(self._held.pop(worker))
 
+    def unclaim(self, worker: int) -> None:
+        """Free what a worker holds if it has not begun it."""
+        if not self.has_begun(worker):
+            self.release(worker)
+
+    def has_begun(self, worker: int) -> bool:
+        """Whether the worker holds a unit of which it has been dealt tests."""
+        unit = self._held.get(worker)
+        return unit is not None and not unit.is_whole
+
     def holds(self, worker: int) -> bool:
         """Whether there are tests that only this worker, or its successor, may run."""
         return worker in self._held

@@ -61,6 +61,9 @@ class Question(Enum):
     OPEN = "open"
     """It has asked. Tests in its queue answer it, unless they are revoked before it reads them."""
 
+    KEPT = "kept"
+    """It was told that there is nothing for it now. It waits, with its session fixtures."""
+
     ENDED = "ended"
     """It was told that nothing is left for it. It waits, and asks no more before its next test."""
 
@@ -110,8 +113,8 @@ class Worker:
     the front we know that they are out of the pipe and will be started by this worker.
 
     ``barren`` counts its predecessors, back to back, that died without an outcome. ``given`` are
-    the tests assigned to it, less the revoked ones, of at most ``limit``. ``alone``: it was given
-    a test that runs in a process of its own.
+    the tests assigned to it, less the revoked ones, of at most ``limit``. ``serves_line``: what it
+    was given last stood in line.
     """
 
     number: int
@@ -120,7 +123,7 @@ class Worker:
     barren: int = 0
     strands: int = 1
     given: int = 0
-    alone: bool = False
+    serves_line: bool = False
     queue: deque[int] = field(default_factory=deque)
     gone: int = 0
     running: dict[int, float] = field(default_factory=dict)
@@ -162,7 +165,14 @@ class Worker:
     @property
     def unanswered(self) -> bool:
         """Whether it waits for the answer to a question."""
-        return self.question is Question.OPEN and not self.queue
+        return self.question in (Question.OPEN, Question.KEPT) and not self.queue
+
+    @property
+    def last(self) -> int | None:
+        """The test behind which it begins with what it is given next; none if it runs several."""
+        if self.strands > 1:
+            return None
+        return self.queue[-1] if self.queue else next(iter(self.running), None)
 
     @property
     def revocable(self) -> int:
@@ -176,10 +186,9 @@ class Worker:
         A test that it takes at once is one of them: two workers that wait could else pass it to
         and fro for ever. So is the first of a worker that is not up yet, without which the run
         would not end sooner. One that still tears everything down after an ``End`` takes nothing
-        for a while. A test that runs alone was given to a fresh worker, of which there is none
-        that waits.
+        for a while. A test that stood in line has what it needs only here.
         """
-        if self.alone:
+        if self.serves_line:
             return len(self.queue)
         takes_next = self.question is Question.OPEN or not self.running
         if self.strands == 1:
@@ -225,7 +234,7 @@ class Worker:
         self.gone = left
         # The pipe was emptied. An End not read yet may have gone with the tests, so the worker
         # needs another answer; if it has read that End, it waits and skips a second one.
-        if self.idle:
+        if self.question is Question.ENDED and self.idle:
             self.question = Question.OPEN
 
     def stop(self) -> None:

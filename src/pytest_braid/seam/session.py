@@ -89,12 +89,18 @@ def give_basetemp(config: pytest.Config, path: Path, number: int) -> None:
         factory._next_number.clear()
 
 
+def tear_down(session: pytest.Session) -> None:
+    """All fixtures that stand."""
+    private: Any = session
+    private._setupstate.teardown_exact(None)
+
+
 def leave(session: pytest.Session, exitstatus: int) -> None:
     """Do what pytest's own hooks do when a session ends that matters to this process alone: tear
     down what is set up, and tidy the base directory. There may be thousands of them, so an empty
     one is removed."""
+    tear_down(session)
     private: Any = session
-    private._setupstate.teardown_exact(None)
     tmpdir: Any = session.config.pluginmanager.get_plugin("tmpdir")
     if tmpdir is not None:
         tmpdir.pytest_sessionfinish(session, exitstatus)

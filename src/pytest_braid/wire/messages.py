@@ -17,6 +17,9 @@ from typing import Literal
 
 import msgspec
 
+from pytest_braid.model.board import Answer, Question
+from pytest_braid.model.needs import PLAIN, Needs
+
 
 class Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Base of all messages."""
@@ -104,9 +107,10 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the controller must know of one collected test.
 
     ``location`` as in pytest's items; ``own_process``: it has the mark ``forked``; ``group`` of its
-    ``xdist_group`` marks where ``--dist loadgroup`` asks for it; ``timeout``: the seconds that its
-    mark of this name gives, 0 for no limit; ``aside``: why nothing may run beside it in its worker,
-    where others do.
+    ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
+    the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
+    whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
+    why nothing may run beside it in its worker, where others do.
     """
 
     nodeid: str
@@ -114,6 +118,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     own_process: bool = False
     group: str | None = None
     timeout: float | None = None
+    needs: Needs = PLAIN
+    mp: tuple[str, str] | None = None
     aside: str | None = None
 
 
@@ -296,6 +302,13 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
     text: str
 
 
+class Asks(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test asks the board of the run (``model.board``); answered by :class:`Told`, the only
+    message to a worker that is no test."""
+
+    question: Question
+
+
 class Recollected(Message, frozen=True, gc=False, tag=True, array_like=True):
     """What a spawned worker has collected, whose collection is not that of the run."""
 
@@ -311,6 +324,12 @@ class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
 
     packed: bytes
     retires: bool
+
+
+class Told(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """The answer to what a worker asked."""
+
+    answer: Answer
 
 
 FromZygote = (
@@ -335,6 +354,7 @@ FromWorker = (
     | JunitNoted
     | Warned
     | Done
+    | Asks
     | Stopping
     | Interrupted
     | UsageFailed

@@ -24,7 +24,20 @@ FINISH = -2
 RETIRE = -3
 """Make room for a successor. Read only where the worker waits with nothing running."""
 
+KEEP = -4
+"""Nothing for this worker now: tear down all that is not of the session."""
+
 _SIZE = 4
+
+
+def keep_for(test: int | None) -> int:
+    """The record that says: nothing now; tear down all that this test does not need."""
+    return KEEP if test is None else KEEP - 1 - test
+
+
+def kept_for(record: int) -> int | None:
+    """The test of such a record."""
+    return None if record == KEEP else KEEP - 1 - record
 
 
 class QueueReader:
@@ -90,8 +103,7 @@ class QueueWriter:
         os.write(self._writing, struct.pack(f"<{len(values)}i", *values))
 
     def take_back(self) -> list[int]:
-        """All tests that the worker has not read. Answers (``END``, ``FINISH``, ``RETIRE``)
-        stay its own."""
+        """All tests that the worker has not read. Answers (negative records) stay its own."""
         try:
             data = os.read(self._reading, 1 << 16)
         except BlockingIOError:

@@ -13,7 +13,7 @@ from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.hooks import decide_nextitem
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
-from pytest_braid.wire.queue import END, FINISH, RETIRE, QueueReader
+from pytest_braid.wire.queue import END, FINISH, KEEP, RETIRE, QueueReader, kept_for
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.speech import Reporter, ignore_interrupts
@@ -29,11 +29,11 @@ class Successor:
     it stands for (``seam.hooks``), because ``nextitem is None`` cannot be answered by a stand-in.
     """
 
-    __slots__ = ("_current", "_item", "_strand", "record")
+    __slots__ = ("_item", "_strand", "current", "record")
 
     def __init__(self, strand: MainStrand, current: pytest.Item) -> None:
         self._strand = strand
-        self._current = current
+        self.current = current
         self._item: pytest.Item | pytest.Collector | None = None
         self.record: int | None = None
         """What was taken from the queue, once someone has looked."""
@@ -43,10 +43,12 @@ class Successor:
             self.record = self._strand.take_in_teardown()
             if self.record >= 0:
                 self._item = self._strand.items[self.record]
-            if self._item is self._current:
+            elif self.record <= KEEP:
+                self._item = self._strand.kept(self.record)
+            if self._item is self.current:
                 # A plugin put one item into the collection twice, apart from itself. Here it is
                 # its own neighbour; pytest would not tear it down, and not set it up again.
-                self._item = self._current.parent  # it has what is asked
+                self._item = self.current.parent  # it has what is asked
         return self._item
 
     def __bool__(self) -> bool:
@@ -87,6 +89,8 @@ class MainStrand:
         self._claim = claim
         self._reporter = reporter
         self._limit = limit
+        self._left: pytest.Item | None = None
+        """The test that was the last when the worker was told to keep fixtures for others."""
         self.retires = False
         """Whether another worker takes over its slot, and with it the session."""
         decide_nextitem(session.config, _decided)
@@ -108,8 +112,8 @@ class MainStrand:
         self._reporter.speech.say(m.Ready(self._reporter.clock()))
         record = self._take()
         while record not in (FINISH, RETIRE):
-            if record == END:
-                record = self._wait()
+            if record < 0:
+                record = self._pause(record)
             elif self._limit.is_reached() or self._claim.is_forbidden():
                 record = self._stop()
             else:
@@ -124,6 +128,32 @@ class MainStrand:
         self._reporter.waited += self._reporter.clock() - before
         return record
 
+    def kept(self, record: int) -> pytest.Item | pytest.Collector:
+        """What stands in for the next test while that is to be waited for."""
+        until = kept_for(record)
+        return self._session if until is None else self.items[until]
+
+    def _pause(self, record: int) -> int:
+        """There is nothing to run: for the time being, or (``END``) at all."""
+        if record == END:
+            self._tear_down_rest()
+        return self._wait()
+
+    def _tear_down_rest(self) -> None:
+        """What was kept for a next test. If that fails, it is told of the last one, as it would be
+        in a serial run."""
+        item, self._left = self._left, None
+        if item is None:
+            return
+        call = pytest.CallInfo.from_call(
+            lambda: session_seam.tear_down(self._session),
+            "teardown",
+            reraise=(pytest.exit.Exception,),
+        )
+        if call.excinfo is not None:
+            report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+            item.ihook.pytest_runtest_logreport(report=report)
+
     def _take(self) -> int:
         return self._queue.take(self._ask)
 
@@ -135,6 +165,7 @@ class MainStrand:
         self._reporter.speech.say(m.Asking(self._reporter.clock()))
 
     def _begin(self, test: int) -> Successor:
+        self._left = None
         self._reporter.begin(test)
         self._claim.set(test)  # or, killed in between, the last test would be told as not over
         return Successor(self, self.items[test])
@@ -142,6 +173,8 @@ class MainStrand:
     def _next(self, successor: Successor) -> int:
         self._reporter.done()
         self._limit.note()
+        if successor.record is not None and successor.record <= KEEP:
+            self._left = successor.current
         if self._session.shouldfail or self._session.shouldstop:
             return self._stop()
         return self._take() if successor.record is None else successor.record

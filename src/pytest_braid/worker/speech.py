@@ -7,6 +7,8 @@ import copy
 import linecache
 import os
 import signal
+import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -49,10 +51,16 @@ class Speech:
         self._channel = channel
         self._held: list[bytes] = []
         self._owner = os.getpid()
+        self._turn = threading.Lock()
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
         self._frame = Encoder().frame
         self._mask = interpreter.set_signal_mask
         self._pid = os.getpid
+
+    @property
+    def socket(self) -> socket.socket:
+        """What it is said on, and answered."""
+        return self._channel.socket
 
     def end_copies(self) -> None:
         """End a copy of this process that a test has forked and let return into pytest.
@@ -78,13 +86,21 @@ class Speech:
         self.flush()
 
     def flush(self) -> None:
-        """Send what is held. Signals wait meanwhile: half a message would break the stream, and one
-        sent twice too."""
+        """Send what is held."""
+        self._send(b"".join(self._held), self._held.clear)
+
+    def say_apart(self, message: msgspec.Struct) -> None:
+        """Send a message before what is held, which stays held; from any thread."""
+        self._send(self._frame(message))
+
+    def _send(self, data: bytes, then: Callable[[], None] = lambda: None) -> None:
+        """Signals wait meanwhile: half a message would break the stream, and one sent twice too."""
         self.end_copies()
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
-            self._channel.socket.sendall(b"".join(self._held))
-            self._held.clear()
+            with self._turn:
+                self._channel.socket.sendall(data)
+            then()
         finally:
             self._mask(signal.SIG_SETMASK, before)
 

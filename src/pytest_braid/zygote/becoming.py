@@ -14,6 +14,7 @@ from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueReader
+from pytest_braid.worker.clerk import Clerk
 from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
@@ -71,6 +72,7 @@ def become_worker(
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
+    config.pluginmanager.register(Clerk(speech), "braid-clerk")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
     strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Literal, Protocol
 
 import pytest
 
-from pytest_braid.model.limits import seconds_of
 from pytest_braid.seam import junit, live, output, reports
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
@@ -17,6 +16,7 @@ from pytest_braid.wire.kit import Place
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
+from pytest_braid.zygote.marks import Teller
 
 asides_key = pytest.StashKey[list[str | None]]()
 """Why tests step aside, in the order of the collection."""
@@ -153,71 +153,6 @@ class Collecting(Spokesman):
             finally:
                 ignore_interrupts()  # or one could come before any hook of the session's end
         return True
-
-
-def _group(item: pytest.Item) -> str | None:
-    """The names that its ``xdist_group`` marks give, joined as by pytest-xdist."""
-    names = {
-        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
-        for mark in item.iter_markers("xdist_group")
-    }
-    return "_".join(sorted(names)) or None
-
-
-def _timeout(item: pytest.Item) -> float | None:
-    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
-
-    Raises:
-        pytest.UsageError: it gives no such number.
-    """
-    mark = item.get_closest_marker("timeout")
-    if mark is None:
-        return None
-    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise pytest.UsageError(
-            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
-            "write @pytest.mark.timeout(3), or 0 for no limit"
-        )
-    return seconds
-
-
-class Teller:
-    """Says of the collected tests what the controller is to know. Most have none of the marks that
-    matter, and of each collector that is found out once."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._is_by_group: bool = config.option.loadgroup
-        self._has_timeouts = not session_seam.has_pytest_timeout(config)
-        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-        self._aside = _finder_of_reasons() if workerinput["threads"] else lambda _item: None
-        self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
-
-    def test(self, item: pytest.Item) -> m.Test:
-        names = self._names(item.parent).union(mark.name for mark in item.own_markers)
-        return m.Test(
-            item.nodeid,
-            item.location,
-            own_process="forked" in names,
-            group=_group(item) if self._is_by_group else None,
-            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
-            aside=self._aside(item),
-        )
-
-    def _names(self, node: Any) -> frozenset[str]:
-        """Of the marks that a collector gives to all below it."""
-        if node not in self._inherited:
-            own = (mark.name for mark in node.own_markers)
-            self._inherited[node] = self._names(node.parent).union(own)
-        return self._inherited[node]
-
-
-def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
-    """Imported where tests run at once, and nowhere else."""
-    from pytest_braid.worker.aside import reason
-
-    return reason
 
 
 def _flat(lines: list[Any]) -> Generator[str, None, None]:

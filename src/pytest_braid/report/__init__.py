@@ -1,0 +1,1 @@
+"""Readers of what happens in a run."""

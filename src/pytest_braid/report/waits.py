@@ -1,0 +1,83 @@
+"""What tests waited for, how long, and because of whom."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from pytest_braid.model.commands import Assign, Command, Wait
+from pytest_braid.model.needs import Needs
+
+Key = TypeVar("Key")
+
+_MOST = 5
+"""Tests that are named of those that were waited for: those who took longest."""
+
+
+class _Span(NamedTuple):
+    """From ``start`` to ``end`` tests that need the same lacked ``what``, because of others."""
+
+    start: float
+    end: float
+    what: str
+    by: tuple[int, ...]
+
+
+class Waits:
+    """Reads the scheduler's commands: of tests that need the same only the first in line is told to
+    wait, and the others wait with it. ``at`` is in seconds of the monotonic clock."""
+
+    def __init__(self, nodeids: Sequence[str], needs: Sequence[Needs]) -> None:
+        """``nodeids`` and ``needs`` are those of the tests, by their numbers."""
+        self._nodeids = nodeids
+        self._needs = needs
+        self._open: dict[Needs, tuple[float, Wait]] = {}
+        self._spans: defaultdict[Needs, list[_Span]] = defaultdict(list)
+        self._dealt: dict[int, float] = {}
+
+    def command(self, command: Command, at: float) -> None:
+        """Take in what the scheduler has decided."""
+        match command:
+            case Wait():
+                self._close(command.test, at)
+                self._open[self._needs[command.test]] = at, command
+            case Assign():
+                for test in command.tests:
+                    self._close(test, at)
+                    self._dealt[test] = at
+            case _:
+                pass
+
+    def _close(self, test: int, at: float) -> None:
+        start, wait = self._open.pop(self._needs[test], (at, None))
+        if wait is not None:
+            self._spans[self._needs[test]].append(_Span(start, at, wait.what, wait.by))
+
+    def lines(self, test: int) -> list[str]:
+        """What the test waited for, the longest first."""
+        dealt = self._dealt.get(test)
+        spans = [
+            span for span in self._spans[self._needs[test]] if dealt is None or span.start < dealt
+        ]
+        if not spans:
+            return []
+        kinds = {span.what: 0.0 for span in spans}
+        for span in spans:
+            kinds[span.what] += span.end - span.start
+        total = f"waited {sum(kinds.values()):.2f} s" + ("" if dealt else ", and has not run")
+        return [total, *(self._line(what, kinds[what], spans) for what in _longest(kinds))]
+
+    def _line(self, what: str, seconds: float, spans: Sequence[_Span]) -> str:
+        shares: defaultdict[int, float] = defaultdict(float)
+        for span in spans:
+            for test in span.by if span.what == what else ():
+                shares[test] += span.end - span.start
+        named = [f"{self._nodeids[test]} ({shares[test]:.2f} s)" for test in _longest(shares)]
+        more = len(named) - _MOST
+        who = ", ".join(named[:_MOST]) + (f" and {more} more" if more > 0 else "")
+        return f"{seconds:.2f} s for {what}, because of {who}"
+
+
+def _longest(seconds: Mapping[Key, float]) -> list[Key]:
+    return sorted(seconds, key=lambda key: -seconds[key])

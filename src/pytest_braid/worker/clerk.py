@@ -1,0 +1,110 @@
+"""Asks the controller, over the worker's own socket, and waits for what it answers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from pytest_braid.model import board as b
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.channel import Frames
+from pytest_braid.worker.speech import Speech
+
+_CHUNK = 1 << 18
+
+
+class Clerk:
+    """Several threads may ask at once: one of those that wait reads, for all of them.
+
+    Whoever is made to stop waiting (a time-out, Ctrl-C) withdraws its question: a lock that is
+    granted in the same moment goes back.
+    """
+
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
+        self._numbers = itertools.count()
+        self._answers: dict[int, b.Answer] = {}
+        self._given_up: set[int] = set()
+        self._frames: Frames[m.Told] = Frames(m.Told)
+        self._changed = threading.Condition()
+        self._is_read = False
+        """Whether a thread reads the socket."""
+        self._owner = os.getpid()
+        # Bound here, before a test can patch the modules.
+        self._pid, self._clock = os.getpid, time.monotonic
+        self._recv = speech.socket.recv
+        poll = select.poll()
+        poll.register(speech.socket.fileno(), select.POLLIN)
+        self._poll = poll.poll
+
+    def ask(self, kind: Callable[..., b.Question], *words: object) -> b.Answer:
+        """The answer to a question of this kind."""
+        return self._ask(kind, words, None)
+
+    def acquire(self, lock: str, timeout: float | None) -> b.Answer:
+        """Take a lock, waiting for ``timeout`` seconds at most (``None``: however long)."""
+        wait = timeout or None  # what does not wait is answered at once
+        return self._ask(b.Acquire, (lock, timeout != 0), wait)
+
+    def _ask(
+        self, kind: Callable[..., b.Question], words: tuple[object, ...], timeout: float | None
+    ) -> b.Answer:
+        if self._pid() != self._owner:
+            raise RuntimeError(
+                "mp_lock, mp_message_board and mp_trail belong to the process that runs the test, "
+                "and this is one that it has forked: use them there, and what it finds here"
+            )
+        number = next(self._numbers)
+        try:
+            self._speech.say_apart(m.Asks(kind(number, *words)))
+            answer = self._await(number, timeout)
+        except BaseException:
+            self._give_up(number)
+            raise
+        if answer is None:
+            self._give_up(number)
+            return b.Answer(number, ok=False)
+        return answer
+
+    def _give_up(self, number: int) -> None:
+        with self._changed:
+            if self._answers.pop(number, None) is None:
+                self._given_up.add(number)
+        self._speech.say_apart(m.Asks(b.Cancel(number)))
+
+    def _await(self, number: int, timeout: float | None) -> b.Answer | None:
+        latest = None if timeout is None else self._clock() + timeout
+        with self._changed:
+            while number not in self._answers:
+                left = None if latest is None else latest - self._clock()
+                if left is not None and left <= 0:
+                    return None
+                if self._is_read:
+                    self._changed.wait(left)
+                else:
+                    self._read(left)
+            return self._answers.pop(number)
+
+    def _read(self, patience: float | None) -> None:
+        """Let the others in while this thread waits for what comes next, for so many seconds."""
+        self._is_read = True
+        self._changed.release()
+        try:
+            is_there = self._poll(None if patience is None else max(1, int(patience * 1000)))
+            data = self._recv(_CHUNK) if is_there else None
+        finally:
+            self._changed.acquire()
+            self._is_read = False
+            self._changed.notify_all()
+        if data == b"":
+            raise EOFError("the controller is gone")
+        for told in self._frames.feed(data or b""):
+            number = told.answer.number
+            if number in self._given_up:
+                self._given_up.discard(number)
+            else:
+                self._answers[number] = told.answer

@@ -1,0 +1,154 @@
+"""What the marks of a test say to the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import pytest
+
+from pytest_braid.model.limits import seconds_of
+from pytest_braid.model.needs import PLAIN, Hold, Needs
+from pytest_braid.seam import session as session_seam
+from pytest_braid.wire import messages as m
+
+_NEEDY = {"alone", "resource_lock", "cpus"}
+"""Marks of what a test needs besides a worker."""
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The names of its marks ``xdist_group`` and ``mp_group``, joined as by pytest-xdist."""
+    names = {
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    }
+    mp = _mp_group(item) if item.get_closest_marker("mp_group") is not None else None
+    if mp is not None:
+        names.add(mp[0])
+    return "_".join(sorted(names)) or None
+
+
+def _timeout(item: pytest.Item) -> float | None:
+    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
+
+    Raises:
+        pytest.UsageError: it gives no such number.
+    """
+    mark = item.get_closest_marker("timeout")
+    if mark is None:
+        return None
+    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
+            "write @pytest.mark.timeout(3), or 0 for no limit"
+        )
+    return seconds
+
+
+def _mp_group(item: pytest.Item) -> tuple[str, str] | None:
+    mark = item.get_closest_marker("mp_group_info")
+    return None if mark is None else (mark.kwargs["group"], mark.kwargs["strategy"])
+
+
+def _needs(item: pytest.Item, names: frozenset[str], number: int) -> Needs:
+    """What its marks ``alone``, ``resource_lock`` and ``cpus`` ask for.
+
+    Raises:
+        pytest.UsageError: one of them asks for what there cannot be.
+    """
+    return Needs(
+        holds=_holds(item),
+        cpus=_cpus(item),
+        circle=f"alone: {number}" if "alone" in names else None,
+    )
+
+
+def _holds(item: pytest.Item) -> tuple[Hold, ...]:
+    """One for each name: the strongest."""
+    holds: dict[str, Hold] = {}
+    for mark in item.iter_markers("resource_lock"):
+        try:
+            hold = _hold(*mark.args, **mark.kwargs)
+        except (TypeError, ValueError) as error:
+            raise pytest.UsageError(
+                f"{item.nodeid}: its mark resource_lock is wrong: {error}: write "
+                '@pytest.mark.resource_lock("db"), with mode="read" for tests that may run beside '
+                "each other, or slots=2 for two of those that the ini option braid_resources counts"
+            ) from None
+        other = holds.get(hold.name, hold)
+        holds[hold.name] = Hold(
+            hold.name, max(hold.slots, other.slots), hold.is_shared and other.is_shared
+        )
+    return tuple(holds[name] for name in sorted(holds))
+
+
+def _hold(name: object, mode: object = "write", slots: object = 1) -> Hold:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{name!r} is no name")
+    if mode not in ("read", "write"):
+        raise ValueError(f"mode {mode!r} is neither 'read' nor 'write'")
+    if not _is_count(slots):
+        raise ValueError(f"slots {slots!r} is not a whole number of 1 or more")
+    if mode == "read" and slots != 1:
+        raise ValueError("slots are counted of tests that write, and mode is 'read'")
+    return Hold(name, slots, mode == "read")
+
+
+def _cpus(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("cpus")
+    if mark is None:
+        return 1
+    value = mark.args[0] if len(mark.args) == 1 else mark.kwargs.get("n")
+    if not _is_count(value):
+        raise pytest.UsageError(
+            f"{item.nodeid}: its mark cpus does not say a whole number of 1 or more, but "
+            f"{value!r}: write @pytest.mark.cpus(2)"
+        )
+    return value
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+class Teller:
+    """Says of the collected tests what the controller is to know. Most have none of the marks that
+    matter, and of each collector that is found out once."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._is_by_group: bool = config.option.loadgroup
+        self._has_timeouts = not session_seam.has_pytest_timeout(config)
+        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+        self._aside = _finder_of_reasons() if workerinput["threads"] else lambda _item: None
+        self._count = 0
+        self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
+
+    def test(self, item: pytest.Item) -> m.Test:
+        names = self._names(item.parent).union(mark.name for mark in item.own_markers)
+        self._count += 1
+        return m.Test(
+            item.nodeid,
+            item.location,
+            own_process="forked" in names,
+            group=_group(item) if self._is_by_group else None,
+            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+            needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
+            aside=self._aside(item),
+            mp=_mp_group(item) if "mp_group_info" in names else None,
+        )
+
+    def _names(self, node: Any) -> frozenset[str]:
+        """Of the marks that a collector gives to all below it."""
+        if node not in self._inherited:
+            own = (mark.name for mark in node.own_markers)
+            self._inherited[node] = self._names(node.parent).union(own)
+        return self._inherited[node]
+
+
+def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
+    """Imported where tests run at once, and nowhere else."""
+    from pytest_braid.worker.aside import reason
+
+    return reason
