@@ -48,7 +48,7 @@ RINGS: dict[str, Row] = {
     "control": may("model", "schedule", "wire", "seam", "report"),
     "compat": may("model", "options", "hookspecs", "fixtures"),
     # Single modules beside the rings.
-    "local": may("model", "options", "wire", "seam", "worker", "control", "compat"),
+    "local": may("model", "options", "wire", "seam", "worker", "control", "compat", "report"),
     "options": may("model"),
     "hookspecs": may("model"),
     "plugin": Row(ANYTHING),

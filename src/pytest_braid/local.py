@@ -16,8 +16,10 @@ import pytest
 
 from pytest_braid.compat.threaded import THREADS, is_concurrent
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.tails import write_explanation, write_strands
 from pytest_braid.model import events as e
 from pytest_braid.options import is_watched, threads_of
+from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.aside import reason
@@ -37,6 +39,8 @@ class Local:
         self._threads = threads
         self._aside = aside
         self._log = None if log is None else EventLog(log)
+        self._strands = Strands(())
+        self._nodeids: tuple[str, ...] = ()
 
     def pytest_report_header(self) -> str:
         return f"braid: {self._threads} tests at once, in threads of this process"
@@ -50,8 +54,9 @@ class Local:
         return True
 
     def _run(self, session: pytest.Session) -> None:
-        self._record_start(session)
         asides = [*map(self._aside, session.items)]
+        self._strands = Strands(asides)
+        self._record_start(session, tuple(asides))
         strands = make_strands(session, self._threads, asides, self._record)
         for item, nextitem in strands.tests():
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -60,15 +65,22 @@ class Local:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
 
-    def _record_start(self, session: pytest.Session) -> None:
+    def _record_start(self, session: pytest.Session, asides: tuple[str | None, ...]) -> None:
         at = time.monotonic()
         self._record(e.RunStarted(run="", workers=0, mode="no", wall=time.time(), at=at))
-        nodeids = tuple(item.nodeid for item in session.items)
-        self._record(e.TestsCollected(nodeids=nodeids, at=at))
+        self._nodeids = tuple(item.nodeid for item in session.items)
+        self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
 
     def _record(self, event: e.RunEvent) -> None:
+        self._strands.event(event)
         if self._log is not None:
             self._log.event(event)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        chosen = terminalreporter.config.option.braid_explain
+        if chosen is not None:
+            write_explanation(terminalreporter, self._nodeids, chosen, [self._strands])
+        write_strands(terminalreporter, self._strands)
 
     def pytest_unconfigure(self) -> None:
         if self._log is not None:

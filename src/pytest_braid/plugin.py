@@ -555,7 +555,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             if _has_xdist()
             else None
         )
-    if config.option.braid_explain is not None:
+    if config.option.braid_explain is not None and not config.option.threads:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"

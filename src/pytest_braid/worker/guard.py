@@ -72,6 +72,7 @@ class Guard:
 
     def consider(self, act: Act) -> None:
         """Fail, if it is a test beside others that does this."""
+        __tracebackhide__ = True
         mine = owner()
         if mine is None or _permitted.get():
             return
@@ -234,6 +235,7 @@ def _hook(
     state: _State = _state,
 ) -> None:
     """Bound to what it needs: it is called to the end of the process, when modules are empty."""
+    __tracebackhide__ = True
     if event in events and state.guard is not None and owner() is not None:
         act = events[event](args)
         if act is not None:

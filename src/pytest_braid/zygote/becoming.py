@@ -91,9 +91,7 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands
 
-    return ThreadStrands(
-        session, *given, strands=max(1, threads), asides=[None] * len(session.items)
-    )
+    return ThreadStrands(session, *given, strands=max(1, threads), asides=_asides(session))
 
 
 def _asides(session: pytest.Session) -> list[str | None]:
