@@ -101,10 +101,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "multiprocessing": (lambda: multiprocessing.Process(name="p1").start(), "start of p1"),
     "random.seed": (lambda: random.seed(1), "random.seed()"),
     "setlocale": (lambda: locale.setlocale(locale.LC_ALL, "C"), "locale.setlocale("),
-    "signal.signal": (
-        lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
-        "signal.signal()",
-    ),
+    "signal.alarm": (lambda: signal.alarm(0), "signal.alarm()"),
     "socket": (lambda: socket.setdefaulttimeout(1), "socket.setdefaulttimeout()"),
     "gc.disable": (
         lambda: gc.disable(),  # noqa: PLW0108 -- looked up when it is called
@@ -200,6 +197,17 @@ def test_what_only_asks_is_allowed() -> None:
     assert os.environ.get("PATH") == os.environ["PATH"]
 
 
+def test_a_signal_handler_is_refused_by_python_itself(
+    guard: Guard, request: pytest.FixtureRequest
+) -> None:
+    """And trio tries, to find out whether it is on the main thread."""
+    with owned(request.node) as mine, ThreadPoolExecutor(1) as elsewhere:
+        setting = (signal.signal, signal.SIGINT, signal.SIG_IGN)
+        trial = elsewhere.submit(copy_context().run, *setting)  # type: ignore[arg-type]
+        assert type(trial.exception()) is ValueError
+    assert guard.violations(mine) == []
+
+
 @pytest.mark.usefixtures("on_a_strand")
 def test_pytests_own_variable_may_be_changed() -> None:
     os.environ["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
@@ -255,7 +263,7 @@ def test_plugins_may_do_what_they_do(guard: Guard, request: pytest.FixtureReques
 def test_all_is_as_before_when_it_ends(pytestconfig: pytest.Config) -> None:
     def seen() -> list[object]:
         patch = pytest.MonkeyPatch
-        return [random.seed, os.umask, signal.signal, patch.setattr, patch.setitem, os.environ]
+        return [random.seed, os.umask, signal.alarm, patch.setattr, patch.setitem, os.environ]
 
     before = seen()
     with Guard(pytestconfig):

@@ -252,7 +252,7 @@ _FUNCTIONS: Final = {
     "socket": "setdefaulttimeout",
     "gc": "disable set_threshold",
     "sys": "setrecursionlimit setswitchinterval",
-    "signal": "signal alarm setitimer",
+    "signal": "alarm setitimer",  # on a thread Python itself refuses signal.signal; trio asks so
     "logging": "disable",
     "importlib": "reload",
     "tracemalloc": "start stop",
