@@ -30,9 +30,9 @@ _LIVE = ("_first_record_emitted", "_section_name_shown", "_test_outcome_written"
 class _OwnHandler(LogCaptureHandler):
     """Takes the records of one test. ``loggers`` are those to which pytest or the test adds it."""
 
-    def __init__(self, like: logging.Handler, level: int | None, values: Values) -> None:
+    def __init__(self, formatter: logging.Formatter, level: int | None, values: Values) -> None:
         super().__init__()
-        self.setFormatter(like.formatter)
+        self.setFormatter(formatter)
         if level is not None:
             self.setLevel(level)
         self.loggers: list[logging.Logger] = []
@@ -45,11 +45,19 @@ class _OwnHandler(LogCaptureHandler):
         return super().handle(record) if self._values() is self.test else False
 
 
+def _own_formatter(shared: Any) -> Any:
+    """pytest's, which colours levels, writes the format of a record's level into its style."""
+    own = copy(shared)
+    own._style = copy(shared._style)
+    return own
+
+
 def _own_plugin(shared: Any, values: Values) -> Any:
     """Between two phases. The level of the root logger is not for it to change."""
     own = copy(shared)
+    formatter = _own_formatter(shared.formatter)
     for name in _HANDLERS:
-        setattr(own, name, _OwnHandler(getattr(shared, name), shared.log_level, values))
+        setattr(own, name, _OwnHandler(formatter, shared.log_level, values))
     own.log_level = None
     return own
 
@@ -91,7 +99,8 @@ def probe(config: pytest.Config) -> str | None:
     if plugin is None:
         return None
     return missing(
-        plugin, dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "_runtest_for"))
+        plugin,
+        dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "formatter", "_runtest_for")),
     ) or missing(logging.root.manager, {"loggerDict": None})
 
 
