@@ -26,6 +26,7 @@ import pytest
 from pytest_braid.capture.ownership import Owner, owner
 from pytest_braid.seam import patchers
 from pytest_braid.worker import project
+from pytest_braid.worker.aside import fixture_reason
 
 
 class Act(NamedTuple):
@@ -98,11 +99,27 @@ class Guard:
         return project.place(self._root, frame.f_code.co_filename, frame.f_lineno)
 
 
+def _late(why: str) -> tuple[str, str]:
+    return (f"it changes what all tests share ({why})", "Let the test ask for it as an argument")
+
+
 class Judge:
-    """A plugin that fails a test which has swallowed its failure."""
+    """A plugin that fails a test which has swallowed its failure, or asks late for a fixture that is
+    not safe."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: pytest.FixtureRequest) -> None:
+        """Of a fixture that nobody knew of before the test began (``getfixturevalue``)."""
+        __tracebackhide__ = True
+        mine = owner()
+        if mine is None or fixturedef.argname in getattr(mine.item, "fixturenames", ()):
+            return
+        why = fixture_reason(getattr(fixturedef, "definition", fixturedef), request.config)
+        if why is not None:
+            self._guard.consider(Act(f"request of {fixturedef.argname!r}", *_late(why)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:

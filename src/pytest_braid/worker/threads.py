@@ -187,19 +187,22 @@ class ThreadStrands(MainStrand):
         return None if test is None else self.items[test]
 
     def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
-        if self._must_stop():
-            return
-        test = self._aside.popleft()
-        item = self.items[test]
-        self._reporter.begin(test)
-        self._claim.set(test)
+        """All that are there: meanwhile nothing is isolated."""
+        with self._isolation.lifted():
+            while self._aside and not self._must_stop():
+                test = self._aside.popleft()
+                self._reporter.begin(test)
+                self._claim.set(test)
+                yield from self._alone(self.items[test])
+                self._end()
+
+    def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
         try:
             yield item, self._later()
         finally:
             running_item.set(None)
             self._tree.forget(item)
-        self._end()
 
     def _end(self) -> None:
         self._reporter.done()
