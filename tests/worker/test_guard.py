@@ -22,7 +22,7 @@ from unittest import mock
 
 import pytest
 
-from pytest_braid.capture.ownership import owned, owner
+from pytest_braid.capture.ownership import owned, owner, values
 from pytest_braid.seam import threads
 from pytest_braid.worker.guard import Guard
 
@@ -233,7 +233,7 @@ def test_a_fixture_of_all_tests_may_do_anything(on_a_strand: Guard) -> None:
 def test_a_thread_of_the_test_may_not_either(on_a_strand: Guard) -> None:
     told: list[str] = []
     thread = threading.Thread(target=lambda: told.append(refused(_set_variable)))
-    with threads.inheriting(owner):
+    with threads.inheriting(values):
         thread.start()
         thread.join()
     mine = owner()
