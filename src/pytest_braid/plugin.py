@@ -669,8 +669,9 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
-        "threads": settings.threads,
     }
+    if settings.threads:
+        workerinput["threads"] = settings.threads
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:

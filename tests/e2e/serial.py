@@ -34,6 +34,8 @@ _BESIDE = re.compile(
 )
 """Lines that are no part of the section they stand in."""
 _TIMES = {"duration", "start", "stop"}
+_OURS = {"Interrupted while running"}
+"""Sections that a serial run does not have."""
 _MOST_LINES = 60
 """Of one difference, in a message."""
 _COUNTS = re.compile(r"collect(ed|ing) .*")
@@ -175,7 +177,7 @@ def differences(serial: Run, braid: Run) -> dict[str, tuple[Any, Any]]:
         "sessionfinish",
     ):
         pairs[hook] = (_counted(serial.told(hook)), _counted(braid.told(hook)))
-    for title in serial.sections.keys() | braid.sections.keys():
+    for title in (serial.sections.keys() | braid.sections.keys()) - _OURS:
         pairs[f"== {title} =="] = (serial.sections.get(title), braid.sections.get(title))
     return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
 

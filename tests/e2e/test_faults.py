@@ -482,7 +482,13 @@ def test_workers_that_are_killed_at_any_moment_lose_no_test(stage: Stage) -> Non
     outcomes = re.findall(
         r"^\[gw.* (PASSED|FAILED) test_a.py::(test_a\[\d+\])", ended.text, re.MULTILINE
     )
-    assert Counter(nodeid for _, nodeid in outcomes) == {f"test_a[{n}]": 1 for n in range(300)}
+    told = Counter(nodeid for _, nodeid in outcomes)
+    assert told.keys() == {f"test_a[{n}]" for n in range(300)}
+    twice = {nodeid for nodeid, count in told.items() if count > 1}  # killed in the teardown
+    assert len(twice) <= len(killed)
+    assert Counter(pair for pair in outcomes if pair[1] in twice) == {
+        (outcome, nodeid): 1 for nodeid in twice for outcome in ("PASSED", "FAILED")
+    }
 
 
 STORM = """
@@ -525,8 +531,9 @@ def test_a_storm_of_faults_leaves_each_test_its_own_outcome(stage: Stage, seed: 
     outcomes = re.findall(
         r"^\[gw.* (PASSED|FAILED|ERROR) .*test_a\[(\d+)\]", run.text, re.MULTILINE
     )
-    assert Counter(n for _, n in outcomes) == {str(n): 1 for n in range(120)}
-    assert {n for outcome, n in outcomes if outcome == "PASSED"} == passing
+    twice = {line.split()[1] for line in run.notes if line.endswith(" exits in teardown")}
+    assert Counter(n for _, n in outcomes) == {str(n): 1 + (str(n) in twice) for n in range(120)}
+    assert {n for outcome, n in outcomes if outcome == "PASSED"} == passing | twice
 
 
 def test_reports_of_a_crash_reach_hooks_and_junit(stage: Stage) -> None:

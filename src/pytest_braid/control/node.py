@@ -74,9 +74,10 @@ class Node:
             "workerid": name,
             "workercount": workers,
             "testrunuid": manager.testrunuid,
-            "threads": manager.threads,
             "mainargv": list(sys.argv),
         }
+        if manager.threads:
+            self.workerinput["threads"] = manager.threads
         self.workeroutput: dict[str, Any] = {}
         self.workerinfo: dict[str, Any] = {
             "id": name,

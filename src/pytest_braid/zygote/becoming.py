@@ -86,7 +86,7 @@ def become_worker(
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
     """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
     able to stand beside others."""
-    threads: int = session.config.workerinput["threads"]  # type: ignore[attr-defined]
+    threads: int = session.config.workerinput.get("threads", 0)  # type: ignore[attr-defined]
     if not threads and "pytest_braid.compat.threaded" not in sys.modules:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands

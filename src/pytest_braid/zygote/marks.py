@@ -121,7 +121,7 @@ class Teller:
         self._is_by_group: bool = config.option.loadgroup
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
         workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-        self._aside = _finder_of_reasons() if workerinput["threads"] else lambda _item: None
+        self._aside = _finder_of_reasons() if workerinput.get("threads") else lambda _item: None
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
