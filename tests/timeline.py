@@ -53,7 +53,8 @@ class Timeline:
             elif worker in started:
                 begun = started.pop(worker)
                 test = begun["test"]
-                yield Span(test, self.nodeids[test], worker, begun["at"], event["at"])
+                nodeid = self.nodeids[test % len(self.nodeids)]  # several copies, with "each"
+                yield Span(test, nodeid, worker, begun["at"], event["at"])
 
     def overlapping(self) -> list[tuple[Span, Span]]:
         """Pairs of which one began before the other was over."""
