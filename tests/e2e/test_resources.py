@@ -96,21 +96,15 @@ def test_more_than_there_is_means_all_of_it(stage: Stage) -> None:
     run, log = logged(stage, workers=2)
     assert (run.exit, run.counts) == (0, {"passed": 4})
     assert not any("test_1" in pair or "test_2" in pair for pair in log.names_overlapping())
-    for line in (
-        (
-            "braid: cpus(9) is more than the 2 tests that may run at once and counts as all of them: "
-            "test_a.py::test_1 and 1 more"
-        ),
-        (
-            "braid: resource_lock('db', slots=5) is more than the 2 that there are and counts as all "
-            "(the ini option braid_resources = db:N says how many): test_a.py::test_3"
-        ),
-        (
-            "braid: resource_lock('net', slots=2) is more than the 1 that there are and counts as all "
-            "(the ini option braid_resources = net:N says how many): test_a.py::test_4"
-        ),
-    ):
-        assert line in run.text.splitlines()
+    ini = "(the ini option braid_resources = {}:N says how many)"
+    beyond = "is more than the {} that there are and counts as all"
+    lines = [
+        f"resource_lock('db', slots=5) {beyond.format(2)} {ini.format('db')}: test_a.py::test_3",
+        f"resource_lock('net', slots=2) {beyond.format(1)} {ini.format('net')}: test_a.py::test_4",
+    ]
+    beyond = "is more than the 2 tests that may run at once and counts as all of them"
+    for line in (*lines, f"cpus(9) {beyond}: test_a.py::test_1 and 1 more"):
+        assert f"braid: {line}" in run.text.splitlines()
 
 
 @pytest.mark.parametrize("args", [["-n2"], ["-n0"], []])
