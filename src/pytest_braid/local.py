@@ -14,18 +14,33 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.compat.threaded import THREADS, is_concurrent
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.tails import write_explanation, write_strands
 from pytest_braid.model import events as e
+from pytest_braid.options import is_watched, threads_of
+from pytest_braid.report.strands import Strands
+from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
+from pytest_braid.worker.aside import reason
 from pytest_braid.worker.threads import ThreadStrands
 
 
 class Local:
-    """Runs the session's tests in up to ``threads`` threads."""
+    """Runs the session's tests in up to ``threads`` threads. Those for which ``aside`` has a reason
+    run by themselves, in the main thread."""
 
-    def __init__(self, threads: int, log: Path | None) -> None:
+    def __init__(
+        self,
+        threads: int,
+        log: Path | None = None,
+        aside: Callable[[pytest.Item], str | None] = reason,
+    ) -> None:
         self._threads = threads
+        self._aside = aside
         self._log = None if log is None else EventLog(log)
+        self._strands = Strands(())
+        self._nodeids: tuple[str, ...] = ()
 
     def pytest_report_header(self) -> str:
         return f"braid: {self._threads} tests at once, in threads of this process"
@@ -39,8 +54,10 @@ class Local:
         return True
 
     def _run(self, session: pytest.Session) -> None:
-        self._record_start(session)
-        strands = make_strands(session, self._threads, self._record)
+        asides = [*map(self._aside, session.items)]
+        self._strands = Strands(asides)
+        self._record_start(session, tuple(asides))
+        strands = make_strands(session, self._threads, asides, self._record)
         for item, nextitem in strands.tests():
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if session.shouldfail:
@@ -48,15 +65,22 @@ class Local:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
 
-    def _record_start(self, session: pytest.Session) -> None:
+    def _record_start(self, session: pytest.Session, asides: tuple[str | None, ...]) -> None:
         at = time.monotonic()
         self._record(e.RunStarted(run="", workers=0, mode="no", wall=time.time(), at=at))
-        nodeids = tuple(item.nodeid for item in session.items)
-        self._record(e.TestsCollected(nodeids=nodeids, at=at))
+        self._nodeids = tuple(item.nodeid for item in session.items)
+        self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
 
     def _record(self, event: e.RunEvent) -> None:
+        self._strands.event(event)
         if self._log is not None:
             self._log.event(event)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        chosen = terminalreporter.config.option.braid_explain
+        if chosen is not None:
+            write_explanation(terminalreporter, self._nodeids, chosen, [self._strands])
+        write_strands(terminalreporter, self._strands)
 
     def pytest_unconfigure(self) -> None:
         if self._log is not None:
@@ -65,7 +89,10 @@ class Local:
 
 
 def make_strands(
-    session: pytest.Session, threads: int, record: Callable[[e.RunEvent], None]
+    session: pytest.Session,
+    threads: int,
+    asides: list[str | None],
+    record: Callable[[e.RunEvent], None],
 ) -> ThreadStrands:
     """Strands for all items of a session that has no worker."""
     queue: Any = Items(len(session.items))
@@ -79,7 +106,7 @@ def make_strands(
         teller,
         limit,
         strands=threads,
-        asides=[None] * len(session.items),
+        asides=asides,
     )
 
 
@@ -150,3 +177,16 @@ class Teller:
 
     def done(self) -> None:
         self._record(e.Finished(worker=0, test=self._test, at=self.clock()))
+
+
+def run_concurrent(session: pytest.Session) -> bool | None:
+    """What ``generate_tests`` of pytest-threaded asks for: its tests run at once, without any
+    option. All other tests run one after another, as ever."""
+    if is_watched(session.config.option) or not any(map(is_concurrent, session.items)):
+        return None
+    threads = threads_of(session.config) or THREADS
+    output.say(
+        session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
+    )
+    local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
+    return local.pytest_runtestloop(session)

@@ -79,10 +79,10 @@ def settings_of(config: pytest.Config) -> Settings | None:
         option.numprocesses = processes
     workers = _workers(config)
     if workers == 0:
-        option.threads = 0 if _is_watched(option) else threads_of(config)
+        option.threads = 0 if is_watched(option) else threads_of(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
-    if _is_watched(option):
+    if is_watched(option):
         option.threads = 0
         return None
     note, threads = None, 0 if is_mp else threads_of(config)
@@ -290,7 +290,7 @@ def _workers(config: pytest.Config) -> int:
     return int(count)
 
 
-def _is_watched(option: object) -> bool:
+def is_watched(option: object) -> bool:
     """Whether somebody looks at this very process."""
     return _is_looked_at(option) or _is_debugged() or _is_debugging(option)
 

@@ -166,6 +166,14 @@ _TIMEOUT_MARK = (
     "(pytest-braid: with -n or --test-timeout)."
 )
 
+_UNSAFE_MARKS = (
+    "thread_unsafe(reason=None): never run this test on a thread beside others (pytest-braid).",
+    "parallel_threads(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+    "parallel_threads_limit(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+    "force_parallel_threads(n): with n = 1 the same as thread_unsafe (pytest-braid).",
+)
+"""Marks of pytest-run-parallel; what it makes of other numbers is its own."""
+
 _NEEDS_MARKS = (
     "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
     (
@@ -333,6 +341,13 @@ REFUSED = (
 )
 """Options of pytest-xdist that are known only to say what to use instead."""
 
+UNSAFE = {
+    "thread_unsafe_fixtures": "Names of fixtures whose tests run on no thread beside others.",
+    "thread_unsafe_functions": "Functions (module.name, or module.*) whose callers run on no "
+    "thread beside others.",
+}
+"""Keys of pytest-run-parallel, with its meaning."""
+
 UNUSED = ("rsyncdirs", "rsyncignore", "looponfailroots")
 """Keys of the ini file that a project may still have, and that mean nothing here."""
 
@@ -367,6 +382,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+    for name, what in UNSAFE.items():
+        parser.addini(name, what, type="linelist", default=[])
     for name in () if known else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
 
@@ -483,10 +500,27 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
     )
+    config.addinivalue_line(
+        "markers",
+        "concurrent: this test runs at once with others that are marked so (pytest-threaded).",
+    )
+    if not config.pluginmanager.hasplugin("run-parallel"):  # it has these marks, too
+        for mark in _UNSAFE_MARKS:
+            config.addinivalue_line("markers", mark)
     for mark in _NEEDS_MARKS:
         config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Of a process without workers: a seed's own marks start its strands."""
+    if "pytest_braid.compat.threaded" not in sys.modules or hasattr(session.config, "workerinput"):
+        return None
+    from pytest_braid.local import run_concurrent
+
+    return run_concurrent(session)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -521,7 +555,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             if _has_xdist()
             else None
         )
-    if config.option.braid_explain is not None:
+    if config.option.braid_explain is not None and not config.option.threads:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
@@ -555,13 +589,17 @@ class AsTheyAre:
         return PathFinder.find_spec(name, path)
 
 
+_STAND_INS = {"xdist", "pytest_threaded"}
+"""Packages that have a stand-in where they are not installed."""
+
+
 class StandIns:
     """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
     that they ask for, where it is not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
-        if name != "xdist":
+        if name not in _STAND_INS:
             return None
         from pytest_braid.compat.finder import spec_of
 

@@ -25,6 +25,7 @@ def compiled() -> None:
 def overlapped(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Overlapped:
     """Runs a suite plainly, and with all its tests at once; what is reported must be the same."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def record(name: str, *args: str) -> Record:
         file = pytester.path / f"{name}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from _pytest.assertion import util  # noqa: TID251 -- one of the places
@@ -73,6 +75,22 @@ def test_what_no_test_does_is_done_to_the_process(pytestconfig: pytest.Config) -
     assert [str(entry.message) for entry in log] == ["said once"]
     assert sys.last_value is error
     del sys.last_value
+
+
+def test_a_lifted_isolation_is_none(pytestconfig: pytest.Config, request: Any) -> None:
+    before, stream = state(pytestconfig), sys.stdout
+    with Isolation(pytestconfig) as isolation:
+        within = [kind for kind, _ in state(pytestconfig)]
+        with isolation.lifted():
+            assert state(pytestconfig) == before
+            with mock.patch("sys.stdout"):
+                assert sys.stdout is not stream
+            assert sys.stdout is stream
+        assert [kind.__name__ for kind, _ in state(pytestconfig)] == [k.__name__ for k in within]
+        with owned(request.node):
+            sys.stdout = io.StringIO()
+        assert sys.stdout is stream
+    assert state(pytestconfig) == before
 
 
 def test_an_isolation_that_cannot_be_entered_leaves_nothing_behind(

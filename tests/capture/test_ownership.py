@@ -36,6 +36,7 @@ def test_everything_inside_is_owned(item: pytest.Item) -> None:
         assert owner() is mine
         assert mine.item is item
         assert values() is mine.values
+        assert not mine.is_over
     assert owner() is None
 
 
@@ -47,7 +48,7 @@ def test_what_runs_beside_is_not_owned(item: pytest.Item) -> None:
 
 
 def test_a_thread_belongs_to_who_started_it(item: pytest.Item) -> None:
-    with threads.inheriting(owner), owned(item) as mine:
+    with threads.inheriting(values), owned(item) as mine:
         assert in_thread(owner) is mine
         assert in_thread(lambda: in_thread(owner)) is mine
 
@@ -62,7 +63,7 @@ def test_what_a_test_leaves_behind_is_nobodys(item: pytest.Item) -> None:
         ended.wait()
         found.append(owner())
 
-    with threads.inheriting(owner), owned(item) as mine:
+    with threads.inheriting(values), owned(item) as mine:
         thread = threading.Thread(target=stay)
         thread.start()
         started.wait()
@@ -75,7 +76,7 @@ def test_what_a_test_leaves_behind_is_nobodys(item: pytest.Item) -> None:
 
 def test_nothing_is_inherited_when_that_is_over(item: pytest.Item) -> None:
     before = threading.Thread.start
-    with threads.inheriting(owner):
+    with threads.inheriting(values):
         assert threading.Thread.start is not before
     assert threading.Thread.start is before
     with owned(item):

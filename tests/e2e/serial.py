@@ -28,7 +28,10 @@ INSIDE = Path(__file__).parent / "inside"
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
 _SECTION = re.compile(r"=+ (.+?) =+")
 _BLOCK = re.compile(r"_{2,} (.+?) _{2,}")
-_BESIDE = re.compile(r"\[gw\d+\] \w+ -- Python .*|-+ generated xml file: .* -+|-- Docs: .*")
+_BESIDE = re.compile(
+    r"\[gw\d+\] \w+ -- Python .*|-+ generated xml file: .* -+|-- Docs: .*"
+    r"|threads: \d+ of \d+ tests .*|\d+ stepped aside: .*"
+)
 """Lines that are no part of the section they stand in."""
 _TIMES = {"duration", "start", "stop"}
 _MOST_LINES = 60

@@ -5,6 +5,12 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the plugins that happen to be installed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def test_sqlalchemy_hasplugin_xdist_is_true_while_workers_are_used(
     pytester: pytest.Pytester,
 ) -> None:
@@ -29,7 +35,7 @@ def test_sqlalchemy_hasplugin_xdist_is_true_while_workers_are_used(
             assert request.config.pluginmanager.hasplugin("xdist")
         """
     )
-    pytester.runpytest_subprocess("-n", "2").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "braid", "-n", "2").assert_outcomes(passed=1)
 
 
 def test_sqlalchemy_hasplugin_xdist_is_false_in_a_serial_run(pytester: pytest.Pytester) -> None:
@@ -39,7 +45,7 @@ def test_sqlalchemy_hasplugin_xdist_is_false_in_a_serial_run(pytester: pytest.Py
             assert not pytestconfig.pluginmanager.hasplugin("xdist")
         """
     )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "braid").assert_outcomes(passed=1)
 
 
 def test_anyio_the_heap_can_be_searched(pytester: pytest.Pytester) -> None:
@@ -75,7 +81,7 @@ def test_anyio_the_heap_can_be_searched(pytester: pytest.Pytester) -> None:
                 gc.nothing
         """
     )
-    result = pytester.runpytest_subprocess("-n", "2")
+    result = pytester.runpytest_subprocess("-p", "braid", "-n", "2")
     result.assert_outcomes(passed=8)
     assert result.ret == 0
     assert not result.errlines

@@ -7,13 +7,14 @@ everything is as it was before.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
 import pytest
 
-from pytest_braid.capture.ownership import owner, values
+from pytest_braid.capture.ownership import values
 from pytest_braid.seam import (
     capturing,
     comparisons,
@@ -71,7 +72,7 @@ class Isolation:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            undo.enter_context(threads.inheriting(owner))
+            undo.enter_context(threads.inheriting(values))
             for place in PLACES:
                 undo.enter_context(place.isolated(self._config, values))
             self._undo = undo.pop_all()
@@ -84,3 +85,14 @@ class Isolation:
         trace: TracebackType | None,
     ) -> None:
         self._undo.close()
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """For a test that runs while all strands are quiet: nothing is isolated, so that even who
+        looks into the dictionary of ``sys`` (``mock.patch("sys.stdout")``) finds what is there in a
+        plain run."""
+        self._undo.close()
+        try:
+            yield
+        finally:
+            self.__enter__()

@@ -18,47 +18,55 @@ from typing import Any
 import pytest
 
 from pytest_braid.seam import threads
+from pytest_braid.seam.routing import AT_END
 
 
 class Owner:
     """Whose output and state this is: one test on one strand."""
 
-    __slots__ = ("__weakref__", "is_over", "item", "values")
+    __slots__ = ("__weakref__", "item", "values")
 
     def __init__(self, item: pytest.Item) -> None:
         self.item = item
-        self.is_over = False
-        self.values: dict[str, Any] = {}
-        """What is this test's own, by the name under which everybody finds it: ``sys.stdout``."""
+        self.values: dict[str, Any] = {_OWNER: self}
+        """What is this test's own, by the name under which everybody finds it: ``sys.stdout``.
+        Empty as soon as the test is over."""
+
+    @property
+    def is_over(self) -> bool:
+        return not self.values
 
     def __repr__(self) -> str:
         return f"<Owner {self.item.nodeid}{' (over)' if self.is_over else ''}>"
 
 
-_owner: ContextVar[Owner | None] = ContextVar("pytest_braid_owner", default=None)
+_OWNER = "owner"
+_values: ContextVar[dict[str, Any] | None] = ContextVar("pytest_braid_values", default=None)
+
+
+def values() -> dict[str, Any] | None:
+    """What is the running test's own; ``None`` if no test on a strand runs this.
+
+    This is asked a hundred times in the shortest test.
+    """
+    return _values.get() or threads.inherited() or None
 
 
 def owner() -> Owner | None:
     """The owner of the running code; ``None`` for what no test on a strand does."""
-    found = _owner.get()
-    if found is None:
-        found = threads.inherited()
-    return None if found is None or found.is_over else found
-
-
-def values() -> dict[str, Any] | None:
-    """What is the running test's own; ``None`` if no test on a strand runs this."""
-    found = owner()
-    return None if found is None else found.values
+    own = values()
+    return None if own is None else own[_OWNER]
 
 
 @contextmanager
 def owned(item: pytest.Item) -> Iterator[Owner]:
     """Everything inside, in this context, is this test's; in another context it is not."""
     mine = Owner(item)
-    token = _owner.set(mine)
+    token = _values.set(mine.values)
     try:
         yield mine
     finally:
-        mine.is_over = True
-        _owner.reset(token)
+        for give_back in mine.values.get(AT_END, ()):
+            give_back()
+        mine.values.clear()
+        _values.reset(token)

@@ -24,6 +24,7 @@ from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
+from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
@@ -67,6 +68,7 @@ class Loop:
         log: EventLog | None,
         started: Callable[[int], None],
         waits: Waits | None = None,
+        strands: Strands | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -79,6 +81,7 @@ class Loop:
         self._log = log
         self._started = started
         self._waits = waits
+        self._strands = strands
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -507,6 +510,8 @@ class Loop:
             self._carry_out(commands)
 
     def _record(self, event: e.RunEvent) -> None:
+        if self._strands is not None:
+            self._strands.event(event)
         if self._log is not None:
             self._log.event(event)
 

@@ -20,6 +20,7 @@ from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
+from pytest_braid.control.tails import write_explanation, write_strands
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
@@ -31,7 +32,7 @@ from pytest_braid.control.texts import (
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
-from pytest_braid.report.explain import explain
+from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
 from pytest_braid.seam import session as session_seam
@@ -115,6 +116,7 @@ class Controller:
         self._summary: Summary | None = None
         self._log: EventLog | None = None
         self._waits: Waits | None = None
+        self._strands: Strands | None = None
         self._unfinished: list[int] = []
 
     # --- before the tests ---------------------------------------------------------------------
@@ -190,9 +192,14 @@ class Controller:
         return True
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
+        asides: tuple[str | None, ...] = ()
+        if self._settings.threads:
+            asides = tuple(test.aside for test in said.tests)
+            self._strands = Strands(asides)
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
-            self._log.event(e.TestsCollected(nodeids=nodeids, at=time.monotonic()))
+            event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
+            self._log.event(event)
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * max(1, self._settings.threads)
@@ -312,6 +319,7 @@ class Controller:
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             log=self._log,
             waits=self._waits,
+            strands=self._strands,
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
@@ -421,11 +429,12 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
-        if self._waits is not None:
+        readers = [reader for reader in (self._strands, self._waits) if reader is not None]
+        if self._settings.explain is not None and readers:
             nodeids = [test.nodeid for test in self._intake.tests]
-            lines = explain(nodeids, self._settings.explain or "", [self._waits])
-            terminalreporter.section("braid: what tests waited for", sep="=")
-            terminalreporter.write("\n".join(lines) + "\n")
+            write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
+        if self._strands is not None:
+            write_strands(terminalreporter, self._strands)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 

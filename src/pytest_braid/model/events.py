@@ -128,10 +128,12 @@ class RunStarted(Event, frozen=True, gc=False, kw_only=True):
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
     """The tests, in the order in which ``test`` counts them.
 
-    In mode ``each`` it counts on through one more copy of them for each further worker.
+    In mode ``each`` it counts on through one more copy of them for each further worker. ``asides``
+    are the reasons of those that step aside, where tests run at once.
     """
 
     nodeids: tuple[str, ...]
+    asides: tuple[str | None, ...] = ()
 
 
 class Reported(Event, frozen=True, gc=False, kw_only=True):

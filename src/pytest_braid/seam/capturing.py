@@ -1,8 +1,9 @@
 """pytest's capture, for each of several running tests.
 
 The capture manager keeps two things: the global capture, which is on during each phase, and the
-fixture (``capsys``) that takes over from it. Each test has its own of both; it captures what goes
-through ``sys.stdout`` and ``sys.stderr``, for a descriptor belongs to the whole process.
+fixture (``capsys``) that takes over from it. Each test has a manager of its own, to which the one
+that everybody knows passes on what it is asked; it captures what goes through ``sys.stdout`` and
+``sys.stderr``, for a descriptor belongs to the whole process.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import IO, Any
 import pytest
 from _pytest import capture
 
-from pytest_braid.seam.routing import Values, missing, routed
+from pytest_braid.seam.routing import Pool, Values, dress, missing
 
-_NEEDED = ("CaptureIO", "MultiCapture", "SysCapture", "_get_multicapture")
+_NEEDED = ("CaptureIO", "CaptureManager", "MultiCapture", "SysCapture", "_get_multicapture")
 _ATTRIBUTES = ("_global_capturing", "_capture_fixture")
+_KEY = "capturemanager"
 
 
 class _Memory(BytesIO):
@@ -59,6 +61,9 @@ class _Memory(BytesIO):
         self._file.seek(0)
         return self._file.read()
 
+    def is_empty(self) -> bool:
+        return self._file is None and not self.getbuffer().nbytes
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -87,19 +92,61 @@ class _Stream(capture.CaptureIO):
         return self.buffer.getvalue().decode("utf-8", "replace")
 
 
+class _Capture(capture.SysCapture):
+    def snap(self) -> str:
+        """Most tests say nothing."""
+        stream: Any = self.tmpfile
+        return "" if stream.buffer.is_empty() else super().snap()
+
+
 def _own_capturing(method: Any) -> Any:
     """A global capture between two phases."""
     if method == "fd":
         own = capture.MultiCapture(
             in_=capture.SysCapture(0),
-            out=capture.SysCapture(1, _Stream()),
-            err=capture.SysCapture(2, _Stream()),
+            out=_Capture(1, _Stream()),
+            err=_Capture(2, _Stream()),
         )
     else:
         own = capture._get_multicapture(method)
     own.start_capturing()
     own.suspend_capturing()
     return own
+
+
+def _own_manager(shared: Any) -> Any:
+    manager = capture.CaptureManager(shared._method)
+    if shared._global_capturing is not None:
+        manager._global_capturing = _own_capturing(shared._method)
+    return manager
+
+
+def _methods() -> list[str]:
+    """Those by which pytest, its fixtures and plugins use the manager. Its hooks end in them."""
+    return [
+        name
+        for name, value in vars(capture.CaptureManager).items()
+        if callable(value) and not name.startswith(("__", "pytest_"))
+    ]
+
+
+def _is_clean(manager: Any) -> bool:
+    """Between two phases again, and not left in the middle of one (Ctrl-C)."""
+    capturing = manager._global_capturing
+    return manager._capture_fixture is None and capturing and not capturing.is_started()
+
+
+def _delegating(name: str, values: Values, pool: Pool) -> Any:
+    method = getattr(capture.CaptureManager, name)
+
+    def delegate(self: Any, *args: Any, **more: Any) -> Any:
+        own = values()
+        if own is None:
+            return method(self, *args, **more)
+        manager = own.get(_KEY) or own.setdefault(_KEY, pool.lend(own))
+        return method(manager, *args, **more)
+
+    return delegate
 
 
 def _manager(config: pytest.Config) -> Any:
@@ -117,14 +164,14 @@ def probe(config: pytest.Config) -> str | None:
 
 @contextmanager
 def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
-    """Let each running test capture its own output."""
+    """Let each running test have a capture manager."""
     manager = _manager(config)
     if manager is None:
         yield
         return
-    fresh = {
-        "_global_capturing": lambda shared: shared and _own_capturing(manager._method),
-        "_capture_fixture": lambda _: None,
-    }
-    with routed(manager, values, fresh):
+    pool = Pool(lambda: _own_manager(manager), _is_clean)
+    kind = dress(manager, {name: _delegating(name, values, pool) for name in _methods()})
+    try:
         yield
+    finally:
+        manager.__class__ = kind

@@ -45,7 +45,8 @@ def _set(self: Any, name: str, value: str) -> None:
     if own is None:
         self.braid_kind.__setitem__(self, name, value)
     else:
-        own[_KEY] = self.decodevalue(self.encodevalue(value))
+        self.encodevalue(value)  # or say why not
+        own[_KEY] = value
 
 
 def _delete(self: Any, name: str) -> None:

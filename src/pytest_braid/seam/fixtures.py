@@ -121,9 +121,12 @@ def set_up_dependencies(definition: Any, request: Any) -> None:
 
 
 def private_copy(definition: Any, kind: type | None = None) -> Any:
-    """A definition like this one, without a value; of ``kind``, if given."""
+    """A definition like this one, without a value; of ``kind``, if given. It remembers the one
+    (``definition``)."""
     copied: Any = object.__new__(kind or type(definition))
-    copied.__dict__.update(definition.__dict__, cached_result=None, _finalizers=[])
+    copied.__dict__.update(
+        definition.__dict__, cached_result=None, _finalizers=[], definition=definition
+    )
     return copied
 
 

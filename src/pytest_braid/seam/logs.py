@@ -13,14 +13,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import pytest
 from _pytest.logging import LogCaptureHandler
 
-from pytest_braid.seam.routing import Values, missing, routed, share
+from pytest_braid.seam.routing import Pool, Values, dress, missing, routed, share
 
 _HANDLERS = ("caplog_handler", "report_handler")
+_KEY = "logging-plugin"
 _LIVE = ("_first_record_emitted", "_section_name_shown", "_test_outcome_written", "_when")
 """What the live log knows of the test that it writes for."""
 
@@ -28,24 +30,46 @@ _LIVE = ("_first_record_emitted", "_section_name_shown", "_test_outcome_written"
 class _OwnHandler(LogCaptureHandler):
     """Takes the records of one test. ``loggers`` are those to which pytest or the test adds it."""
 
-    def __init__(self, like: logging.Handler, level: int | None, values: Values) -> None:
+    def __init__(self, formatter: logging.Formatter, level: int | None, values: Values) -> None:
         super().__init__()
-        self.setFormatter(like.formatter)
+        self.setFormatter(formatter)
         if level is not None:
             self.setLevel(level)
         self.loggers: list[logging.Logger] = []
+        self.test: dict[str, Any] | None = None
         self._values = values
-        self._mine = values()
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Someone may have put it into a list, where it hears of all."""
         __tracebackhide__ = True
-        return super().handle(record) if self._values() is self._mine else False
+        return super().handle(record) if self._values() is self.test else False
+
+
+def _own_formatter(shared: Any) -> Any:
+    """pytest's, which colours levels, writes the format of a record's level into its style."""
+    own = copy(shared)
+    own._style = copy(shared._style)
+    return own
+
+
+def _own_plugin(shared: Any, values: Values) -> Any:
+    """Between two phases. The level of the root logger is not for it to change."""
+    own = copy(shared)
+    formatter = _own_formatter(shared.formatter)
+    for name in _HANDLERS:
+        setattr(own, name, _OwnHandler(formatter, shared.log_level, values))
+    own.log_level = None
+    return own
+
+
+def _is_clean(plugin: Any) -> bool:
+    """Between two phases again, and not left in the middle of one (Ctrl-C)."""
+    return not (plugin.caplog_handler.loggers or plugin.report_handler.loggers)
 
 
 def _own_handlers(own: dict[str, Any]) -> list[_OwnHandler]:
-    found = (own.get(f"LoggingPlugin.{name}") for name in _HANDLERS)
-    return [handler for handler in found if handler is not None]
+    plugin = own.get(_KEY)
+    return [] if plugin is None else [plugin.caplog_handler, plugin.report_handler]
 
 
 class _View:
@@ -74,9 +98,10 @@ def probe(config: pytest.Config) -> str | None:
     plugin = _plugin(config)
     if plugin is None:
         return None
-    return missing(plugin, dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler"))) or missing(
-        logging.root.manager, {"loggerDict": None}
-    )
+    return missing(
+        plugin,
+        dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "formatter", "_runtest_for")),
+    ) or missing(logging.root.manager, {"loggerDict": None})
 
 
 @contextmanager
@@ -86,21 +111,38 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
     if plugin is None:
         yield
         return
-    level: int | None = plugin.log_level
-
-    def own(shared: Any) -> _OwnHandler:
-        return _OwnHandler(shared, level, values)
-
-    attributes = {**dict.fromkeys(_HANDLERS, own), "log_level": lambda _: None}
     live = {name: share for name in _LIVE if hasattr(plugin.log_cli_handler, name)}
     with (
         _methods_replaced(values),
         _loggers_listed(),
-        _level_lowered(level),
-        routed(plugin, values, attributes),
+        _level_lowered(plugin.log_level),
+        _phases_routed(plugin, values),
         routed(plugin.log_cli_handler, values, live),
     ):
         yield
+
+
+@contextmanager
+def _phases_routed(plugin: Any, values: Values) -> Iterator[None]:
+    """What the plugin does in a phase, it does with what the running test has of its own."""
+
+    def runtest_for(self: Any, *args: Any) -> Any:
+        own = values()
+        if own is None:
+            return kind._runtest_for(self, *args)
+        if _KEY not in own:
+            own[_KEY] = pool.lend(own)
+            for handler in _own_handlers(own):
+                handler.test = own
+        return kind._runtest_for(own[_KEY], *args)
+
+    pool = Pool(lambda: _own_plugin(plugin, values), _is_clean)
+    kind: Any = type(plugin)
+    dress(plugin, {"_runtest_for": runtest_for})
+    try:
+        yield
+    finally:
+        plugin.__class__ = kind
 
 
 @contextmanager

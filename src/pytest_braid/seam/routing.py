@@ -10,9 +10,8 @@ module's own functions into their globals) finds a forwarder there, where one is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 Values = Callable[[], dict[str, Any] | None]
@@ -32,19 +31,11 @@ def share(value: Any) -> Any:
 class Routed:
     """A data descriptor: the running test's own value, or else the shared one."""
 
-    def __init__(
-        self,
-        key: str,
-        values: Values,
-        shared: dict[str, Any],
-        fresh: Fresh,
-        convert: Fresh,
-    ) -> None:
+    def __init__(self, key: str, values: Values, shared: dict[str, Any], fresh: Fresh) -> None:
         self.key, self.values, self.shared, self.fresh = key, values, shared, fresh
-        self.convert = convert
         self.name = key.rpartition(".")[2]
 
-    def __get__(self, target: object, kind: type) -> Any:
+    def __get__(self, target: object, kind: type | None = None) -> Any:
         own = self.values()
         if own is None:
             found = self.shared.get(self.name, _ABSENT)
@@ -63,15 +54,42 @@ class Routed:
         if own is None:
             self.shared[self.name] = value
         else:
-            own[self.key] = self.convert(value)
+            own[self.key] = value
 
     def __delete__(self, target: object) -> None:
         own = self.values()
-        self.__get__(target, type(target))
+        self.read()
         if own is None:
             del self.shared[self.name]
         else:
             own[self.key] = _ABSENT
+
+    def read(self) -> Any:
+        """For a forwarder."""
+        return self.__get__(None)
+
+
+AT_END = "at end"
+"""What a test has borrowed: functions to be called when it is over."""
+
+
+class Pool:
+    """Objects that tests use one after another, as all of a serial run use one and the same."""
+
+    def __init__(self, make: Callable[[], Any], is_clean: Callable[[Any], bool]) -> None:
+        self._make = make
+        self._is_clean = is_clean
+        self._free: list[Any] = []
+
+    def lend(self, own: dict[str, Any]) -> Any:
+        """One for the running test, until it is over."""
+        thing = self._free.pop() if self._free else self._make()
+        own.setdefault(AT_END, []).append(lambda: self._take_back(thing))
+        return thing
+
+    def _take_back(self, thing: Any) -> None:
+        if self._is_clean(thing):
+            self._free.append(thing)
 
 
 class Forwarder:
@@ -106,12 +124,12 @@ def routed(
     values: Values,
     attributes: Mapping[str, Fresh],
     forwarders: Mapping[str, Callable[[Callable[[], Any]], Any]] | None = None,
-    converting: Collection[str] = (),
+    kinds: Mapping[str, type[Routed]] | None = None,
 ) -> Iterator[None]:
     """Let each running test have its own of these ``attributes`` of ``target``.
 
-    ``forwarders`` make, of a function that reads one, what stands in the dictionary meanwhile. What
-    a test assigns to one that is ``converting`` is made fresh as its first value is.
+    ``forwarders`` make, of a function that reads one, what stands in the dictionary meanwhile.
+    ``kinds`` are descriptors for those that need another one.
     """
     contents = vars(target)
     forwarders = {name: make for name, make in (forwarders or {}).items() if name in contents}
@@ -120,13 +138,12 @@ def routed(
 
     def route(name: str, fresh: Fresh) -> Routed:
         shared = aside if name in aside else contents
-        convert = fresh if name in converting else share
-        return Routed(f"{label}.{name}", values, shared, fresh, convert)
+        routing = (kinds or {}).get(name, Routed)
+        return routing(f"{label}.{name}", values, shared, fresh)
 
-    kind = dress(target, {name: route(name, fresh) for name, fresh in attributes.items()})
-    contents.update(
-        {name: make(partial(getattr, target, name)) for name, make in forwarders.items()}
-    )
+    routes = {name: route(name, fresh) for name, fresh in attributes.items()}
+    kind = dress(target, routes)
+    contents.update({name: make(routes[name].read) for name, make in forwarders.items()})
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-_MARK = "_pytest_braid_owner"
+_MARK = "_pytest_braid_values"
 _active: dict[int, threading.Thread] = getattr(threading, "_active", {})
 
 

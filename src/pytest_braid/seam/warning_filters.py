@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
+from pytest_braid.seam.routing import Forwarder, Routed, Values, missing, routed, share
 
 Filter = tuple[str, Any, type[Warning], Any, int]
 
@@ -64,8 +64,14 @@ class OwnFilters(list[Any]):
     for methods of a list."""
 
     def __init__(self, real: Iterable[Filter]) -> None:
+        super().__init__()
         self.real = list(real)
-        super().__init__(_for_c(self.real))
+        self.is_stale = True
+
+    def renew(self) -> None:
+        """Let C find what Python code has changed."""
+        list.__setitem__(self, slice(None), _for_c(self.real))
+        self.is_stale = False
 
 
 def _reading(name: str) -> Callable[..., Any]:
@@ -77,9 +83,8 @@ def _reading(name: str) -> Callable[..., Any]:
 
 def _changing(name: str) -> Callable[..., Any]:
     def method(self: OwnFilters, *args: Any, **more: Any) -> Any:
-        found = getattr(self.real, name)(*args, **more)
-        list.__setitem__(self, slice(None), _for_c(self.real))
-        return found
+        self.is_stale = True
+        return getattr(self.real, name)(*args, **more)
 
     return method
 
@@ -186,11 +191,24 @@ def _warn_explicit(*args: Any, original: Callable[..., None], **more: Any) -> No
         _call.has_registry = before
 
 
-def _own_filters(filters: Any) -> OwnFilters:
-    return filters if isinstance(filters, OwnFilters) else OwnFilters(filters)
+class _RoutedFilters(Routed):
+    """C code, too, comes by here, and only C code must find everything up to date."""
+
+    def __get__(self, target: object, kind: type | None = None) -> Any:
+        found = super().__get__(target)
+        if type(found) is OwnFilters and found.is_stale:
+            found.renew()
+        return found
+
+    def __set__(self, target: object, value: Any) -> None:
+        is_own = self.values() is None or isinstance(value, OwnFilters)
+        super().__set__(target, value if is_own else OwnFilters(value))
+
+    def read(self) -> Any:
+        return super().__get__(None)
 
 
-_FRESH = {"filters": _own_filters, "showwarning": share, "_showwarnmsg_impl": share}
+_FRESH = {"filters": OwnFilters, "showwarning": share, "_showwarnmsg_impl": share}
 _FORWARDERS = {"filters": _FiltersForwarder, "_showwarnmsg_impl": Forwarder}
 _FUNCTIONS = ("_showwarnmsg", _MUTATED, "warn_explicit")
 
@@ -205,7 +223,7 @@ def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
     """Let each running test have its own filters and recordings, and count what it was shown."""
     contents: Any = vars(warnings)
     originals = {name: contents[name] for name in _FUNCTIONS}
-    with routed(warnings, values, _FRESH, _FORWARDERS, converting={"filters"}):
+    with routed(warnings, values, _FRESH, _FORWARDERS, kinds={"filters": _RoutedFilters}):
         contents["_showwarnmsg"] = partial(_show, values=values)
         contents[_MUTATED] = partial(_mutated, values=values, original=originals[_MUTATED])
         contents["warn_explicit"] = partial(_warn_explicit, original=originals["warn_explicit"])

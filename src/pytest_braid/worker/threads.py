@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, RETIRE, QueueReader
+from pytest_braid.worker.aside import is_for_all
+from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.pool import Job, Over, Pool, outbox
@@ -70,10 +73,13 @@ class ThreadStrands(MainStrand):
         self._news = threading.Condition()
         self._error: BaseException | None = None
         self._isolation = Isolation(session.config)
+        self._guard = Guard(session.config) if strands > 1 else None
         self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
         if self._why_not is not None:
             return
-        self._tree = SetupTree(Instances(self._pending), self._expect_more)
+        self._tree = SetupTree(Instances(self._pending, self._around), self._expect_more)
+        if self._guard is not None:
+            session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
         deferral.defer(session.config, outbox.get)
         self._bell, self._either = select.poll(), select.poll()
@@ -95,7 +101,7 @@ class ThreadStrands(MainStrand):
                 "the two."
             )
         self._reporter.speech.say(m.Ready(self._reporter.clock()))
-        with self._isolation:
+        with self._isolation, self._guard or nullcontext():
             try:
                 yield from self._deal()
             except KeyboardInterrupt:
@@ -162,6 +168,12 @@ class ThreadStrands(MainStrand):
         with owned(item):
             self._protect(item, nextitem)
 
+    def _around(self, instance: Any) -> AbstractContextManager[None]:
+        """What every test waits for may change the process: nothing else runs yet, or any more."""
+        if self._guard is not None and is_for_all(instance.definition, self._session):
+            return self._guard.permitting()
+        return nullcontext()
+
     def _protect(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         running_item.set(item)
         try:
@@ -175,19 +187,22 @@ class ThreadStrands(MainStrand):
         return None if test is None else self.items[test]
 
     def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
-        if self._must_stop():
-            return
-        test = self._aside.popleft()
-        item = self.items[test]
-        self._reporter.begin(test)
-        self._claim.set(test)
+        """All that are there: meanwhile nothing is isolated."""
+        with self._isolation.lifted():
+            while self._aside and not self._must_stop():
+                test = self._aside.popleft()
+                self._reporter.begin(test)
+                self._claim.set(test)
+                yield from self._alone(self.items[test])
+                self._end()
+
+    def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
         try:
             yield item, self._later()
         finally:
             running_item.set(None)
             self._tree.forget(item)
-        self._end()
 
     def _end(self) -> None:
         self._reporter.done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
+from pytest_braid.zygote.collecting import asides_key
 
 
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
@@ -82,12 +84,22 @@ def become_worker(
 
 
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
+    """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
+    able to stand beside others."""
     threads: int = session.config.workerinput["threads"]  # type: ignore[attr-defined]
-    if not threads:
+    if not threads and "pytest_braid.compat.threaded" not in sys.modules:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands
 
-    return ThreadStrands(session, *given, strands=threads, asides=[None] * len(session.items))
+    return ThreadStrands(session, *given, strands=max(1, threads), asides=_asides(session))
+
+
+def _asides(session: pytest.Session) -> list[str | None]:
+    """As told with the collection, or found out in a worker that has collected for itself."""
+    from pytest_braid.worker.aside import reason
+
+    known = session.config.stash.get(asides_key, None)
+    return [*map(reason, session.items)] if known is None else known
 
 
 def give_basetemp(

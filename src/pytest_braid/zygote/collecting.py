@@ -18,6 +18,9 @@ from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
 from pytest_braid.zygote.marks import Teller
 
+asides_key = pytest.StashKey[list[str | None]]()
+"""Why tests step aside, in the order of the collection."""
+
 
 class Life(Protocol):
     """What the hooks need of the process they are in."""
@@ -122,10 +125,11 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
-        teller = Teller(config)
+        tests = tuple(map(Teller(config).test, session.items))
+        config.stash[asides_key] = [test.aside for test in tests]
         self.speech.say(
             m.Collected(
-                tests=tuple(map(teller.test, session.items)),
+                tests=tests,
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),

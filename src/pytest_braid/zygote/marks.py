@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import pytest
@@ -119,6 +120,8 @@ class Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._is_by_group: bool = config.option.loadgroup
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
+        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+        self._aside = _finder_of_reasons() if workerinput["threads"] else lambda _item: None
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
@@ -132,6 +135,7 @@ class Teller:
             group=_group(item) if self._is_by_group else None,
             timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
+            aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
         )
 
@@ -141,3 +145,10 @@ class Teller:
             own = (mark.name for mark in node.own_markers)
             self._inherited[node] = self._names(node.parent).union(own)
         return self._inherited[node]
+
+
+def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
+    """Imported where tests run at once, and nowhere else."""
+    from pytest_braid.worker.aside import reason
+
+    return reason

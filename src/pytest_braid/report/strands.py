@@ -1,0 +1,86 @@
+"""Which tests really ran beside others, and why the rest did not."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from pytest_braid.model import events as e
+
+_MOST = 6
+"""Reasons that the summary names."""
+
+
+class Strands:
+    """Reads the events of a run whose workers run several tests at once. ``asides`` are the reasons
+    of tests that step aside, by their numbers."""
+
+    def __init__(self, asides: Sequence[str | None]) -> None:
+        self._asides = asides
+        self._strand: dict[int, int] = {}
+        self._running: defaultdict[int, set[int]] = defaultdict(set)
+        self._beside: Counter[int] = Counter()
+        self.largest = 0
+        """Most tests that ran at the same time in one worker."""
+
+    def event(self, event: e.Event) -> None:
+        """Take in what has happened."""
+        match event:
+            case e.Started():
+                running = self._running[event.worker]
+                running.add(event.test)
+                self._strand[event.test] = event.strand
+                self.largest = max(self.largest, len(running))
+                for test in running:
+                    self._beside[test] = max(self._beside[test], len(running) - 1)
+            case e.Finished():
+                self._running[event.worker].discard(event.test)
+            case e.WorkerDied():
+                self._running[event.worker].clear()
+            case _:
+                pass
+
+    @property
+    def on_strands(self) -> int:
+        """How many tests ran in a thread of their own."""
+        return sum(strand > 0 for strand in self._strand.values())
+
+    @property
+    def ran(self) -> int:
+        """How many tests have begun."""
+        return len(self._strand)
+
+    def reasons(self) -> Counter[str]:
+        """Why tests ran in the main thread, without the places."""
+        aside = (test for test, strand in self._strand.items() if not strand)
+        return Counter(_kind(self._reason(test) or "") for test in aside)
+
+    def lines(self, test: int) -> list[str]:
+        """How a test ran."""
+        strand = self._strand.get(test)
+        if strand is None:
+            return []
+        if strand:
+            return [f"ran in thread {strand}, beside {self._beside[test]} others at most"]
+        reason = self._reason(test)
+        return [f"ran alone in its worker: {reason}" if reason else "ran in the main thread"]
+
+    def _reason(self, test: int) -> str | None:
+        return self._asides[test % len(self._asides)] if self._asides else None
+
+    def summary(self) -> list[str]:
+        """In one line, or two."""
+        share = f"{self.on_strands} of {self.ran} tests ran in threads"
+        lines = [f"threads: {share}, {self.largest} at once at most in a worker"]
+        reasons = self.reasons()
+        if reasons:
+            told = [f"{reason} ({count})" for reason, count in reasons.most_common(_MOST) if reason]
+            more = f" and {len(reasons) - _MOST} more reasons" if len(reasons) > _MOST else ""
+            named = f"{reasons.total()} stepped aside: {', '.join(told)}{more}"
+            lines.append(f"{named}; --braid-explain says which")
+        return lines
+
+
+def _kind(reason: str) -> str:
+    """A reason without its place."""
+    return reason.partition(" (")[0].partition(" in ")[0]

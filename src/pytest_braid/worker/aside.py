@@ -1,0 +1,480 @@
+"""Which tests must not run beside others in one process, and why.
+
+Some say it themselves, by a mark. Of the others the fixtures are looked at, and the code: of the
+test, of its fixtures, and of all functions of the project that these name, wherever they lead. What
+they do to something that the whole process shares is a reason (``worker.hazards``); what was
+overlooked, ``worker.guard`` catches in the act.
+"""
+
+from __future__ import annotations
+
+import inspect
+import unittest
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache, partial
+from logging import Logger
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from pytest_braid.seam import closures
+from pytest_braid.worker import hazards, project
+from pytest_braid.worker.reading import (
+    UNKNOWN,
+    Called,
+    Changed,
+    Instance,
+    Loaded,
+    Reading,
+    Unloaded,
+    Use,
+    definitions,
+    is_silent,
+    read,
+)
+
+
+def reason(item: pytest.Item) -> str | None:
+    """Why this test must run alone in its process, in a few words; ``None`` if it need not.
+
+    ``os.chdir in helper() (tests/test_it.py:12)``
+    """
+    return _detection(item.config).reason(item)
+
+
+def fixture_reason(definition: pytest.FixtureDef[Any], config: pytest.Config) -> str | None:
+    """The same of a single fixture, for one that a test asks for while it runs."""
+    return _detection(config).of_fixture(definition)
+
+
+def is_for_all(definition: pytest.FixtureDef[Any], session: pytest.Session) -> bool:
+    """Whether every test waits for this fixture before it runs anything of its own.
+
+    What it does to the process is done before all tests and undone behind them: no reason to step
+    aside. The guard has to let it (``Guard.permitting``).
+    """
+    return _detection(session.config).is_for_all(definition, session)
+
+
+def _detection(config: pytest.Config) -> _Detection:
+    if _KEY not in config.stash:
+        config.stash[_KEY] = _Detection(config)
+    return config.stash[_KEY]
+
+
+class _Part(NamedTuple):
+    """A function, and what is known of its arguments."""
+
+    function: Any  # a FunctionType, which mypy would take for a method
+    given: frozenset[tuple[str, Instance]] = frozenset()
+
+
+class _Detection:
+    """What has been found out about the code of one session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._hazards = hazards.Hazards(config.getini("thread_unsafe_functions"))
+        self._fixtures = {*config.getini("thread_unsafe_fixtures")}
+        self._root = config.rootpath
+        self._found: dict[_Part, str | None] = {}
+        self._readings: dict[_Part, Reading] = {}
+        self._of_fixtures: dict[pytest.FixtureDef[Any], str | None] = {}
+        self._results: dict[pytest.FixtureDef[Any], object] = {}
+        self._for_all: dict[pytest.FixtureDef[Any], bool] = {}
+
+    def reason(self, item: pytest.Item) -> str | None:
+        return _of_marks(item) or _of_kind(item) or self._of_closure(item) or self._of_code(item)
+
+    # Fixtures.
+
+    def _of_closure(self, item: pytest.Item) -> str | None:
+        for definition in closures.definitions(item):
+            found = self.of_fixture(definition)
+            if found and not self.is_for_all(definition, item.session):
+                return found
+        return None
+
+    def of_fixture(self, definition: pytest.FixtureDef[Any]) -> str | None:
+        if definition not in self._of_fixtures:
+            self._of_fixtures[definition] = self._look_at(definition)
+        return self._of_fixtures[definition]
+
+    def _look_at(self, definition: pytest.FixtureDef[Any]) -> str | None:
+        name, function = definition.argname, definition.func
+        if name in self._fixtures or _is_listed(definition):
+            return f"fixture {name}"
+        if _is_async(function):
+            return f"async fixture {name}"
+        starts = [_Part(each, _with_self(function)) for each in _functions(function)]
+        return self._of_parts(starts, f"fixture {name}")
+
+    def is_for_all(self, definition: pytest.FixtureDef[Any], session: pytest.Session) -> bool:
+        if definition.scope != "session" or _is_listed(definition):
+            return False
+        if definition not in self._for_all:
+            self._for_all[definition] = all(
+                definition in closures.definitions(item) for item in session.items
+            )
+        return self._for_all[definition]
+
+    def _result(self, definition: pytest.FixtureDef[Any]) -> object:
+        """What a fixture gives to tests, if its code says so."""
+        if definition not in self._results:
+            functions = list(_functions(definition.func))
+            known = functions and not is_silent(functions[0])
+            self._results[definition] = read(functions[0], {}).result if known else UNKNOWN
+        return self._results[definition]
+
+    # Code.
+
+    def _of_code(self, item: pytest.Item) -> str | None:
+        starts = [
+            _Part(function, self._given(item, function))
+            for value in _values(item)
+            for function in _functions(value)
+        ]
+        return self._of_parts(starts, "")
+
+    def _given(self, item: pytest.Item, function: FunctionType) -> frozenset[tuple[str, Instance]]:
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        if not names:
+            return frozenset()
+        known: dict[str, object] = {
+            definition.argname: self._result(definition)
+            for definition in closures.definitions(item)
+            if definition.argname in names
+        }
+        cls = getattr(item, "cls", None)
+        if cls is not None:
+            known[names[0]] = Instance(cls)
+        return _instances(known)
+
+    def _of_parts(self, starts: list[_Part], label: str) -> str | None:
+        """The nearest reason in all that can be reached from here.
+
+        What leads to a reason has one, and where none was found at all, nothing of what was seen
+        has: either way nothing is looked at twice.
+        """
+        came_from: dict[_Part, _Part | None] = dict.fromkeys(starts)
+        queue = deque(starts)
+        while queue:
+            part = queue.popleft()
+            if part not in self._found:
+                found = self._own_reason(part, label if part in starts else None)
+            else:
+                found = self._found[part]
+            if found:
+                self._mark(part, came_from, found)
+                return found
+            if part not in self._found:
+                for each in self._parts_of(part):
+                    if each not in came_from:
+                        came_from[each] = part
+                        queue.append(each)
+        self._found.update(dict.fromkeys(came_from))
+        return None
+
+    def _mark(
+        self, part: _Part | None, came_from: Mapping[_Part, _Part | None], found: str
+    ) -> None:
+        while part is not None:
+            self._found[part] = found
+            part = came_from[part]
+
+    def _own_reason(self, part: _Part, label: str | None) -> str | None:
+        """What the code of this function itself does; ``label`` says whose it is, if not its own
+        name."""
+        code = part.function.__code__
+        where = f"{code.co_name}()" if label is None else label
+        wrapped = self._of_wrapper(part.function)
+        if wrapped:
+            return f"{wrapped} around {where or 'the test'}"
+        line, what = next(self._hazards_in(part), (0, ""))
+        if not what:
+            return None
+        place = project.place(self._root, code.co_filename, line)
+        return f"{what}{' in ' if where else ''}{where} ({place})"
+
+    def _hazards_in(self, part: _Part) -> Iterator[tuple[int, str]]:
+        """Line and name of each."""
+        if vars(part.function).get("__thread_safe__") is False:
+            yield part.function.__code__.co_firstlineno, "__thread_safe__ = False"
+        for use in self._reading(part).uses:
+            found = self._of_use(use, part.function)
+            if found:
+                yield use.line, found
+
+    def _of_wrapper(self, function: FunctionType) -> str | None:
+        """Whether something has been wrapped around the project's code that replaces parts of the
+        process meanwhile."""
+        module = str(function.__globals__.get("__name__"))
+        if "patchings" in vars(function) or module in {"unittest.mock", "mock.mock"}:
+            return "unittest.mock.patch"
+        return None if _is_project(function) else self._hazards.package(module)
+
+    def _reading(self, part: _Part) -> Reading:
+        if not _is_project(part.function):
+            return _NOTHING
+        if part not in self._readings:
+            given = {**_usual(part.function), **dict(part.given)}
+            silent = not given and is_silent(part.function)
+            self._readings[part] = _NOTHING if silent else read(part.function, given)
+        return self._readings[part]
+
+    def _of_use(self, use: Use, function: FunctionType) -> str | None:
+        match use:
+            case Loaded():
+                return self._of_load(use, function)
+            case Changed():
+                return self._of_change(use, function)
+            case Called():
+                return self._of_call(use)
+
+    def _of_load(self, use: Loaded, function: FunctionType) -> str | None:
+        named = self._hazards.function(use.value)
+        if named:
+            return named
+        container = self._hazards.container(use.owner)
+        if container:
+            return f"{container}.{use.name}" if use.name in hazards.CHANGING else None
+        cls = _class_of(use.owner)
+        if cls is pytest.FixtureRequest and use.name == "getfixturevalue":
+            return self._of_asking(function)
+        for each in cls.__mro__ if cls else ():
+            names = hazards.METHODS.get(f"{each.__module__}.{each.__qualname__}")
+            if names and use.name in names.split():
+                return f"{each.__qualname__}.{use.name}"
+        return None
+
+    def _of_asking(self, function: FunctionType) -> str | None:
+        """``request.getfixturevalue("monkeypatch")``"""
+        texts = {each for each in function.__code__.co_consts if isinstance(each, str)}
+        asked = texts & (_LISTED_NAMES | self._fixtures)
+        return f"fixture {min(asked)}" if asked else None
+
+    def _of_change(self, use: Changed, function: FunctionType) -> str | None:
+        """A module may change what is its own: others' parts are what a test replaces."""
+        owner = use.owner
+        container = self._hazards.container(owner)
+        if container:
+            return container
+        if issubclass(type(owner), ModuleType):
+            is_foreign = vars(owner) is not function.__globals__
+            name = f"{vars(owner).get('__name__')}.{use.name}"
+        elif issubclass(type(owner), type):
+            is_foreign = _module_of(owner) != function.__module__
+            name = f"{owner.__qualname__}.{use.name}"  # type: ignore[attr-defined]
+        elif type(owner) is Unloaded:
+            is_foreign, name = True, f"{owner.name}.{use.name}"
+        elif _class_of(owner) is Logger:
+            is_foreign, name = True, f"Logger.{use.name}"
+        else:
+            return None
+        return f"{name} =" if is_foreign and name not in hazards.ISOLATED else None
+
+    def _of_call(self, use: Called) -> str | None:
+        named = self._hazards.child(use.value)
+        if named is None:
+            return None
+        given = {*(use.keywords or ())}
+        is_caught = "capture_output" in given or hazards.CHILDREN[named] <= given
+        return None if is_caught and "preexec_fn" not in given else named
+
+    # From function to function.
+
+    def _parts_of(self, part: _Part) -> Iterator[_Part]:
+        """What this function may call, as far as its code names it."""
+        function = part.function
+        for value in (function.__dict__.get("__wrapped__"), *_in_closure(function)):
+            if not _is_project(function):
+                yield from map(_Part, _functions(value))
+        for use in self._reading(part).uses:
+            match use:
+                case Loaded(value=value) if value is not UNKNOWN:
+                    yield from (_Part(each) for each in _functions(value) if _is_readable(each))
+                case Loaded(owner=owner, name=name):
+                    yield from _methods(_class_of(owner), (name,))
+                case Called(value=value) if issubclass(type(value), type):
+                    yield from _methods(value, _OF_INSTANCES)  # type: ignore[arg-type]
+                case _:
+                    pass
+
+
+_KEY: Final = pytest.StashKey[_Detection]()
+
+_NOTHING: Final = Reading()
+
+_OF_INSTANCES: Final = ("__new__", "__init__", "__post_init__", "__enter__", "__exit__", "__call__")
+"""Methods that are called where a class and its instances are named, and not they."""
+
+_LISTED_NAMES: Final = {name for names in hazards.FIXTURES.values() for name in names.split()} | {
+    "mocker",
+    "testdir",
+}
+
+
+def _of_marks(item: pytest.Item) -> str | None:
+    for mark in item.iter_markers():
+        if mark.name == "thread_unsafe":
+            why = mark.kwargs.get("reason") or next(iter(mark.args), None)
+            return f"mark thread_unsafe: {why}" if why else "mark thread_unsafe"
+        if mark.name in _COUNTING and mark.args[:1] == (1,):
+            return f"mark {mark.name}(1)"
+        if mark.name == "django_db":
+            return "mark django_db"
+    return None
+
+
+_COUNTING: Final = {"parallel_threads", "parallel_threads_limit", "force_parallel_threads"}
+"""Marks of pytest-run-parallel that give a number of threads."""
+
+
+def _of_kind(item: pytest.Item) -> str | None:
+    if isinstance(item, pytest.DoctestItem):
+        return "doctest"
+    if not isinstance(item, pytest.Function):
+        return f"an item of class {type(item).__qualname__}, which runs in a way of its own"
+    values = list(_values(item))
+    if any(getattr(value, "is_hypothesis_test", False) is True for value in values):
+        return "hypothesis test (its deadlines would measure other tests, too)"
+    if any(map(_is_async, values)):
+        return "async test"
+    cls = item.cls
+    if cls is not None and issubclass(cls, unittest.TestCase):
+        return _of_case(cls, item)
+    return None
+
+
+def _of_case(cls: type[unittest.TestCase], item: pytest.Item) -> str | None:
+    for each in cls.__mro__:
+        for module, why in hazards.CASES.items():
+            if hazards.is_below(each.__module__, (module,)):
+                return why
+    for name in ("setUpClass", "tearDownClass"):
+        if next(definitions(cls, name)) is not next(definitions(unittest.TestCase, name)):
+            return f"class fixture {cls.__qualname__}.{name}"
+    for name in ("setUpModule", "tearDownModule"):
+        if hasattr(getattr(item, "module", None), name):
+            return f"module fixture {name}"
+    return None
+
+
+def _values(item: pytest.Item) -> Iterator[object]:
+    """The test, and the methods around it that are no fixtures to pytest; without making an
+    instance of its class, as ``item.obj`` would."""
+    assert isinstance(item, pytest.Function)
+    cls = item.cls
+    if cls is None:
+        yield item.obj
+        return
+    names = [item.originalname or item.name]
+    if issubclass(cls, unittest.TestCase):
+        names += ["setUp", "tearDown", "asyncSetUp", "asyncTearDown"]
+    for name in names:
+        yield from definitions(cls, name)
+
+
+def _is_async(value: object) -> bool:
+    function: Any = inspect.unwrap(value) if callable(value) else value
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _is_listed(definition: pytest.FixtureDef[Any]) -> bool:
+    module = str(getattr(definition.func, "__module__", ""))
+    for each, names in hazards.FIXTURES.items():
+        if hazards.is_below(module, (each,)):
+            return not names or definition.argname in names.split()
+    return False
+
+
+def _functions(value: object) -> Iterator[FunctionType]:
+    """The functions behind something that can be called, or looked up in a class."""
+    for kind, inner in _INNER.items():
+        if issubclass(type(value), kind):
+            yield from _functions(getattr(value, inner, None))
+            return
+    if type(value) is FunctionType:
+        yield value
+
+
+_INNER: Final[dict[type, str]] = {
+    MethodType: "__func__",
+    staticmethod: "__func__",
+    classmethod: "__func__",
+    partial: "func",
+    property: "fget",
+    cached_property: "func",
+    type(lru_cache(int)): "__wrapped__",
+}
+
+
+def _methods(cls: type | None, names: tuple[str, ...]) -> Iterator[_Part]:
+    """The project's methods of these names; of a class and those above it, for ``super()``."""
+    for name in names if cls else ():
+        for value in definitions(cls, name):  # type: ignore[arg-type]
+            for function in _functions(value):
+                if _is_readable(function):
+                    yield _Part(function, _bound(function, cls))  # type: ignore[arg-type]
+
+
+def _bound(function: FunctionType, cls: type) -> frozenset[tuple[str, Instance]]:
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return frozenset({(names[0], Instance(cls))} if names else ())
+
+
+def _with_self(value: object) -> frozenset[tuple[str, Instance]]:
+    """What is known of the arguments of a fixture: its ``self``, if it is a method."""
+    known: dict[str, object] = {}
+    if type(value) is MethodType and type(value.__func__) is FunctionType:
+        names = value.__func__.__code__.co_varnames
+        known[names[0]] = Instance(type(value.__self__))
+    return _instances(known)
+
+
+def _usual(function: FunctionType) -> dict[str, object]:
+    """What arguments of these names are everywhere, handed on to a helper, too."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return {name: _USUAL[name] for name in names if name in _USUAL}
+
+
+_USUAL: Final[dict[str, object]] = {
+    "request": Instance(pytest.FixtureRequest),
+    "caplog": Instance(pytest.LogCaptureFixture),
+}
+
+
+def _instances(known: Mapping[str, object]) -> frozenset[tuple[str, Instance]]:
+    return frozenset((name, value) for name, value in known.items() if type(value) is Instance)
+
+
+def _class_of(value: object) -> type | None:
+    if type(value) is Instance:
+        return value.cls
+    is_object = value is not UNKNOWN and not issubclass(type(value), _NO_OBJECTS)
+    return type(value) if is_object else None
+
+
+_NO_OBJECTS: Final = (type, ModuleType, FunctionType, Unloaded, dict, list, str)
+
+
+def _module_of(cls: object) -> object:
+    return vars(cls).get("__module__")
+
+
+def _is_project(function: FunctionType) -> bool:
+    return project.is_own(function.__code__.co_filename)
+
+
+def _is_readable(function: FunctionType) -> bool:
+    """Whether it is the project's, or something installed around the project's."""
+    return _is_project(function) or function.__closure__ is not None
+
+
+def _in_closure(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # it is empty as yet
+            continue

@@ -1,0 +1,54 @@
+"""Which share of a run's tests ran in threads, how many at once, and why the rest did not.
+
+    pytest --threads 8 --braid-log run.jsonl
+    python tools/strands.py run.jsonl [more.jsonl ...]
+
+Reads event logs, of which several are counted as one run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_braid.model import events as e
+from pytest_braid.report.strands import Strands
+
+READ = {kind.__name__: kind for kind in (e.Started, e.Finished, e.WorkerDied, e.TestsCollected)}
+
+
+def strands_of(log: Path) -> Strands | None:
+    """What a log says of strands; ``None`` if it was broken off before the collection."""
+    found: Strands | None = None
+    for line in log.read_text(encoding="utf-8").splitlines():
+        facts: dict[str, Any] = json.loads(line)
+        kind = READ.get(facts.get("type", ""))
+        if kind is None:
+            continue
+        event = msgspec.convert(facts, kind)
+        if isinstance(event, e.TestsCollected):
+            found = Strands(event.asides)
+        elif found is not None:
+            found.event(event)
+    return found
+
+
+def main(paths: list[str]) -> None:
+    """Print the figures of all logs together."""
+    logs = [found for path in paths if (found := strands_of(Path(path))) is not None]
+    ran, on_strands = sum(log.ran for log in logs), sum(log.on_strands for log in logs)
+    reasons: Counter[str] = sum((log.reasons() for log in logs), Counter())
+    share = 100 * on_strands / ran if ran else 0.0
+    print(f"{on_strands} of {ran} tests in threads ({share:.1f}%)")
+    print(f"largest overlap in a worker: {max((log.largest for log in logs), default=0)}")
+    for reason, count in reasons.most_common():
+        print(f"{count:6} {reason or '(no reason: one test at a time)'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
