@@ -16,6 +16,8 @@ from tests.e2e.running import Stage, staged
 from tests.timeline import Span, Timeline
 
 WORKERS = 4
+"""Tests at once, and so cpus, where there are no threads."""
+
 LIMITS = {"db": 3, "gpu": 2}
 """Of these there are so many, of all others one."""
 
@@ -82,7 +84,7 @@ def _plan(chance: random.Random) -> Plan:
     elif kind < 0.015:
         plan.body = "os.kill(os.getpid(), signal.SIGKILL)"
     elif kind < 0.05:
-        plan.body = "assert 0"
+        plan.body = "pytest.fail('on purpose', pytrace=False)"
     else:
         plan.body = f"time.sleep({chance.choice([0, 0.001, 0.003, 0.01])})"
     return plan
@@ -96,14 +98,14 @@ def source_of(found: Sequence[Plan]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def faults_beside(running: Sequence[Span], found: Sequence[Plan]) -> Iterator[str]:
+def faults_beside(running: Sequence[Span], found: Sequence[Plan], at_once: int) -> Iterator[str]:
     """What is forbidden of tests that run at the same moment."""
     beside = [found[span.test] for span in running]
     names = [span.name for span in running]
     if len(beside) > 1 and any(plan.alone for plan in beside):
         yield f"not alone: {names}"
     wide = any(plan.cpus > 1 for plan in beside)
-    if wide and sum(plan.cpus for plan in beside) > WORKERS:
+    if wide and sum(plan.cpus for plan in beside) > at_once:
         yield f"too many cpus: {names}"
     for resource in {name for plan in beside for name in (*plan.writes, *plan.reads)}:
         taken = sum(plan.writes.get(resource, 0) for plan in beside)
@@ -113,21 +115,23 @@ def faults_beside(running: Sequence[Span], found: Sequence[Plan]) -> Iterator[st
             yield f"{resource} is read and written: {names}"
 
 
-def faults(log: Timeline, found: Sequence[Plan]) -> list[str]:
+def faults(log: Timeline, found: Sequence[Plan], at_once: int = WORKERS) -> list[str]:
     """At the start of each test: what runs then that must not."""
     return [
         fault
         for span in log.spans
         for fault in faults_beside(
-            [other for other in log.spans if other.start <= span.start < other.end], found
+            [other for other in log.spans if other.start <= span.start < other.end], found, at_once
         )
     ]
 
 
 def passed(log: Timeline, found: Sequence[Plan]) -> Iterator[tuple[int, int]]:
     """Pairs of which the first is before the second in line, needs what it needs, and began later.
-    Who is alone comes first; the others come in their order."""
-    spans = {span.test: span for span in log.spans}
+    Who is alone comes first; the others come in their order. Where several ran in a process that
+    died, they ran again, and do not count."""
+    times = Counter(span.test for span in log.spans)
+    spans = {span.test: span for span in log.spans if times[span.test] == 1}
     for one, other in combinations(sorted(spans), 2):
         is_behind = found[other].alone and not found[one].alone
         first, second = (other, one) if is_behind else (one, other)
@@ -154,21 +158,29 @@ def stage(pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory) -
     yield from staged(pytester, tmp_path_factory.mktemp("runs"))
 
 
-@pytest.mark.parametrize("mode", ["load", "loadgroup"])
+@pytest.mark.parametrize(
+    ("mode", "workers", "threads"),
+    [("load", 4, 1), ("loadgroup", 4, 1), ("load", 3, 4), ("loadgroup", 3, 4)],
+)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_five_hundred_tests_with_random_needs(
-    stage: Stage, seed: int, mode: str, request: pytest.FixtureRequest
+def test_five_hundred_tests_with_random_needs(  # noqa: PLR0917 -- fixtures and parameters
+    stage: Stage, seed: int, mode: str, workers: int, threads: int, request: pytest.FixtureRequest
 ) -> None:
     found = plans(seed, 500)
     stage.write(test_a=source_of(found))
     (stage.path / "pytest.ini").write_text("[pytest]\nbraid_resources = db:3 gpu:2\n")
     path = stage.base / "log.jsonl"
-    run = stage.run(f"--dist={mode}", "--max-worker-restart=99", f"--braid-log={path}", workers=4)
+    options = [f"--dist={mode}", "--max-worker-restart=99", f"--braid-log={path}"]
+    if threads > 1:
+        options.append(f"--threads={threads}")
+    run = stage.run(*options, workers=workers)
     log = Timeline(path)
-    assert faults(log, found) == []
+    assert faults(log, found, workers * threads) == []
     expected = Counter(_outcome(plan) for plan in found)
     assert (run.exit, run.counts) == (1, dict(expected))
-    assert Counter(span.test for span in log.spans) == Counter(range(500))
+    assert {span.test for span in log.spans} == {*range(500)}
+    if threads == 1:
+        assert len(log.spans) == 500
     if mode == "load":
         assert list(passed(log, found)) == []
     wait, bound = longest_wait(log)

@@ -45,15 +45,17 @@ class Timeline:
         return [event for event in self.events if event["type"] in kinds]
 
     def _read_spans(self) -> Iterator[Span]:
-        started: dict[int, dict[str, Any]] = {}
+        started: dict[tuple[int, int], float] = {}
         for event in self.of("Started", "Finished", "WorkerDied"):
             worker = event["worker"]
             if event["type"] == "Started":
-                started[worker] = event
-            elif worker in started:
-                begun = started.pop(worker)
-                test = begun["test"]
-                yield Span(test, self.nodeids[test], worker, begun["at"], event["at"])
+                started[worker, event["test"]] = event["at"]
+                continue
+            is_end = event["type"] == "WorkerDied"  # of all that runs there
+            for by, test in [key for key in started if key[0] == worker]:
+                if is_end or test == event["test"]:
+                    nodeid = self.nodeids[test % len(self.nodeids)]  # several copies, with "each"
+                    yield Span(test, nodeid, by, started.pop((by, test)), event["at"])
 
     def overlapping(self) -> list[tuple[Span, Span]]:
         """Pairs of which one began before the other was over."""

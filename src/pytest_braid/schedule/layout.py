@@ -29,7 +29,7 @@ def lay_out(
     units = _units(specs, settings.mode)
     in_line = [unit for unit in units if _stands_in_line(unit)]
     rest = [[spec.index for spec in unit] for unit in units if not _stands_in_line(unit)]
-    if settings.mode.by_unit and settings.reorder and not is_each:
+    if settings.reorder and not is_each:
         in_line.sort(key=len, reverse=True)
         rest.sort(key=len, reverse=True)
     needs = {spec.index: spec.needs for spec in specs if spec.needs != PLAIN}

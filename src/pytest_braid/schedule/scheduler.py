@@ -160,7 +160,7 @@ class Scheduler:
         self._stock.spread(workers)
         for worker in workers:
             commands += self._deal(worker)
-        return commands
+        return [*commands, *self._stock.news()]
 
     def handle(self, event: SchedulerEvent) -> list[SchedulerCommand]:
         """Take in one event and decide. Events of a worker that died or finishes are ignored.
