@@ -177,6 +177,59 @@ def test_two_parameters_of_a_module_fixture_are_alive_at_once(stage: Stage) -> N
     )
 
 
+def test_parameters_are_the_same_in_whatever_order_a_test_asks_for_them(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.fixture(scope="session", params=[1])
+        def one(): pass
+        @pytest.fixture(scope="session", params=[2])
+        def other(): pass
+        @pytest.fixture(scope="session")
+        def made(one, other):
+            note("up"); yield; note("down")
+        def test_1(one, other, made): pass
+        def test_2(other, one, made): pass
+        """,
+    )
+    run = stage.run("--threads=2", workers=1)
+    assert run.counts == {"passed": 2}
+    assert run.notes == ["up", "down"]
+
+
+def test_a_parameter_is_kept_for_a_test_that_has_begun_and_not_asked_yet(stage: Stage) -> None:
+    """``test_b[x]`` begins, and waits while ``x`` is idle and ``y`` is set up."""
+    stage.write(
+        conftest="""
+        import threading
+        x_is_idle, y_is_up = threading.Event(), threading.Event()
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_setup(item):
+            waits_for = {"test_b[x]": y_is_up, "test_a[y]": x_is_idle}.get(item.name)
+            assert waits_for is None or waits_for.wait(20)
+            yield
+            if item.name == "test_a[y]":
+                y_is_up.set()
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_teardown(item):
+            yield
+            if item.name == "test_a[x]":
+                x_is_idle.set()
+        """,
+        test_a="""
+        @pytest.fixture(scope="module", params="xy")
+        def letter(request):
+            note("up", request.param); yield; note("down", request.param)
+        def test_a(letter): pass
+        def test_b(letter): pass
+        """,
+    )
+    run = stage.run("--threads=4", workers=1)
+    assert run.counts == {"passed": 4}
+    assert Counter(run.notes) == Counter(["up x", "down x", "up y", "down y"])
+
+
 def test_a_shared_setup_that_fails_or_skips_is_told_to_each_user(suite: Suite) -> None:
     suite.write(
         test_a="""

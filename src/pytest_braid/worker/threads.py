@@ -77,7 +77,7 @@ class ThreadStrands(MainStrand):
         self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
         if self._why_not is not None:
             return
-        self._tree = SetupTree(Instances(self._pending, self._around), self._expect_more)
+        self._tree = SetupTree(Instances(self._users, self._around), self._expect_more)
         if self._guard is not None:
             session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
@@ -87,8 +87,8 @@ class ThreadStrands(MainStrand):
         for descriptor in (queue.descriptor, self._pool.bell):
             self._either.register(descriptor, select.POLLIN)
 
-    def _pending(self) -> Iterator[pytest.Item]:
-        return (self.items[test] for test in (*self._planned, *self._aside))
+    def _users(self) -> list[pytest.Item]:
+        return self._tree.users()
 
     # --- what the main thread does ------------------------------------------------------------
 

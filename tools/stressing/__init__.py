@@ -1,0 +1,1 @@
+"""The stress suite of ``tools/stress_threads.py``."""
