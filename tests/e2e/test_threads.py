@@ -387,8 +387,8 @@ def test_a_crash_of_several_together_is_told_with_all_of_them(stage: Stage) -> N
     assert (run.exit, run.counts) == (0, {"passed": 3})
     told = run.section("braid: workers that died of tests that ran at once").splitlines()
     advice = (
-        "gw0: its process was killed by signal 11 (SIGSEGV), while these ran at once. Each has ended by "
-        "itself in a process of its own, so it takes several of them. Mark those with "
+        "gw0: its process was killed by signal 11 (SIGSEGV), while these ran at once. Each has "
+        "ended by itself in a process of its own, so it takes several of them. Mark those with "
         "@pytest.mark.thread_unsafe that cannot run beside others:"
     )
     assert told[:3] == [advice, "  test_a.py::test_1", "  test_a.py::test_2"]

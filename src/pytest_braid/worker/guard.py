@@ -104,8 +104,8 @@ def _late(why: str) -> tuple[str, str]:
 
 
 class Judge:
-    """A plugin that fails a test which has swallowed its failure, or asks late for a fixture that is
-    not safe."""
+    """A plugin that fails a test which has swallowed its failure, or which asks late for a fixture
+    that is not safe."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
