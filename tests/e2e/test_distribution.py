@@ -573,7 +573,6 @@ def test_a_chunk_is_no_larger_than_said(suite: Suite) -> None:
     assert largest("--maxschedchunk=1") == 1
     assert largest("-x") == largest("--maxfail=1") == 1
     assert largest("--maxfail=2") > 1
-    assert largest("-x", "--maxschedchunk=99") > 1
 
 
 WATCH = (
