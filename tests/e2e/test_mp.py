@@ -147,10 +147,12 @@ def where(request): note("in", request.node.name, os.getpid())
 """
 
 STRATEGIES = """
-import time
 def members(group, strategy, count):
     for n in range(count):
-        def test(n=n): time.sleep(0.01)
+        def test(mp_lock, mp_message_board, mp_num_processes):
+            if mp_num_processes == 1 or strategy.endswith("serial"): return
+            with mp_lock: mp_message_board[group] = mp_message_board.get(group, 0) + 1
+            while mp_message_board[group] < 2: pass  # until another one of the group is there
         test.__name__ = f"test_{group}_{n}"
         yield test.__name__, pytest.mark.mp_group(group, strategy)(test)
 for group, strategy in (("f", "free"), ("s", "serial"), ("jf", "isolated_free"),
