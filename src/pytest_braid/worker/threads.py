@@ -108,7 +108,7 @@ class ThreadStrands(MainStrand):
                 self._interrupt()
                 raise
             finally:
-                self._pool.close()
+                self._let_go()
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
         while self._pool.running or self._planned or self._aside or not self._is_over():
@@ -301,11 +301,16 @@ class ThreadStrands(MainStrand):
 
     # --- its end ------------------------------------------------------------------------------
 
-    def _interrupt(self) -> None:
-        """Ctrl-C: what runs is interrupted, where it was is told, and what is blocked is left."""
+    def _let_go(self) -> None:
+        """Whatever has ended the run: nobody waits any more for what comes next."""
         with self._news:
             self._is_stopping = True
             self._news.notify_all()
+        self._pool.close()
+
+    def _interrupt(self) -> None:
+        """Ctrl-C: what runs is interrupted, where it was is told, and what is blocked is left."""
+        self._let_go()
         self._pool.interrupt()
         latest = _clock() + _GRACE
         while self._pool.running and (left := latest - _clock()) > 0:
