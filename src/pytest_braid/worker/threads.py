@@ -279,15 +279,23 @@ class ThreadStrands(MainStrand):
 
     def _knows(self) -> bool:
         """Whether it is known what comes next: some test, or none."""
-        return bool(self._planned or self._aside or self._answer is not None or self._is_stopping)
+        return bool(self._aside) or self._knows_order()
 
-    def _expect_more(self) -> None:
+    def _knows_order(self) -> bool:
+        """The same, if tests that are put aside are not counted: they come from anywhere."""
+        return bool(self._planned or self._answer is not None or self._is_stopping)
+
+    def _expect_more(self) -> bool:
         """In the teardown of a test that is the last known user of a node: find out whether it is
-        the last indeed."""
+        the last indeed. Where tests are put aside, nobody says so before these have run."""
         if threading.current_thread() is threading.main_thread():
             while not self._knows():
                 self._take_in(self._queue.take(self._ask))
-            return
+        else:
+            self._wait_to_know()
+        return self._strands == 1 or self._knows_order()
+
+    def _wait_to_know(self) -> None:
         with self._news:
             self._wanting += 1
             self._pool.ring()
