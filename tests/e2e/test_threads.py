@@ -50,6 +50,27 @@ def test_as_many_tests_as_threads_run_at_once(stage: Stage, method: str) -> None
     assert run.ran == Counter(map(str, range(16)))
 
 
+@pytest.mark.parametrize(
+    ("option", "mark"),
+    [
+        ("--maxfail=1", "skipif(False, reason='')"),
+        ("--override-ini=braid_resources=thing:8", "resource_lock('thing', slots=2)"),
+    ],
+)
+def test_a_strand_that_is_free_asks_for_more(stage: Stage, option: str, mark: str) -> None:
+    """Where tests are given one by one, for none is to lie in wait."""
+    stage.write(
+        conftest=MEETS.format(4),
+        test_a=f"""
+        from conftest import together
+        @pytest.mark.{mark}
+        @pytest.mark.parametrize("n", range(8))
+        def test_it(n): together.wait()
+        """,
+    )
+    assert stage.run("--threads=4", option, workers=1).counts == {"passed": 8}
+
+
 def test_alone_it_means_one_worker(suite: Suite) -> None:
     suite.write(test_a="import os\ndef test_1(worker_id): assert worker_id == 'gw0'")
     run = suite.plain("-p", "braid", "--threads=3")
@@ -414,6 +435,36 @@ def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stag
     assert sum(run.counts.values()) <= 7 + 1 + 3
     assert run.notes.count("up test") == run.notes.count("down test")
     assert run.notes[-1] == "down session"
+
+
+def test_a_test_in_doubt_ends_before_others_begin(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import threading
+        begun, failed = threading.Event(), threading.Event()
+        def test_fails(): begun.wait(); assert 0
+        def test_ends():
+            begun.set()
+            failed.wait()
+            note("ended")
+        @pytest.mark.parametrize("n", range(9))
+        def test_more(n): note("more", n)
+        """,
+        conftest="""
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_teardown(item):
+            if item.name == "test_fails":
+                item.module.failed.set()
+                hold("teardown")
+            return (yield)
+        """,
+    )
+    running = stage.start("--threads=2", "-x", "--braid-log=log", workers=1, gates=("teardown",))
+    running.expect("ended", "holding teardown")
+    running.release("teardown")
+    run = running.end()
+    assert run.counts["failed"] == 1
+    assert strands_of(stage.path / "log") == [1, 2], "no other test has begun"
 
 
 @METHODS

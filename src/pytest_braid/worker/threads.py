@@ -128,7 +128,9 @@ class ThreadStrands(MainStrand):
         return self._answer in (FINISH, RETIRE)
 
     def _start_tests(self) -> None:
-        while self._planned and self._pool.has_room and not self._must_stop():
+        while self._planned and self._pool.has_room:
+            if self._limit.is_doubtful() or self._must_stop():
+                return
             self._start(self._planned.popleft())
 
     def _must_stop(self) -> bool:
@@ -194,7 +196,7 @@ class ThreadStrands(MainStrand):
                 self._reporter.begin(test)
                 self._claim.set(test)
                 yield from self._alone(self.items[test])
-                self._end()
+                self._end(self.items[test])
 
     def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
@@ -204,9 +206,9 @@ class ThreadStrands(MainStrand):
             running_item.set(None)
             self._tree.forget(item)
 
-    def _end(self) -> None:
+    def _end(self, item: pytest.Item) -> None:
         self._reporter.done()
-        self._limit.note()
+        self._limit.note(item)
 
     def _tell_of_ends(self) -> None:
         """What tests on strands have reported, told as if they had run here."""
@@ -219,11 +221,13 @@ class ThreadStrands(MainStrand):
         for call in over.reports:
             call()
         if over.error is None:
-            self._end()
+            self._end(self.items[over.test])
             self._reporter.speech.flush()
         elif self._error is None:
-            self._error = over.error
-            self._is_stopping = True
+            with self._news:
+                self._error = over.error
+                self._is_stopping = True
+                self._news.notify_all()
 
     # --- the queue ----------------------------------------------------------------------------
 
@@ -239,7 +243,7 @@ class ThreadStrands(MainStrand):
                 return
 
     def _wants_tests(self) -> bool:
-        if self._is_over():
+        if self._is_over() or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()
@@ -273,6 +277,7 @@ class ThreadStrands(MainStrand):
         if self._is_stopping and not self._pool.running:
             self._answer = self._wait()
         elif self._wants_tests():
+            self._ask_once()  # what was planned may have begun since the queue was read
             self._either.poll()
         else:
             self._bell.poll()
