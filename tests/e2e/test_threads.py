@@ -467,6 +467,37 @@ def test_a_test_in_doubt_ends_before_others_begin(stage: Stage) -> None:
     assert strands_of(stage.path / "log") == [1, 2], "no other test has begun"
 
 
+def test_what_runs_beside_the_failure_that_stops_the_run_is_told(stage: Stage) -> None:
+    """Its worker says that it stops, and that a test has ended, while another still runs tests."""
+    stage.write(
+        conftest=MEETS.format(2),
+        test_a="""
+        import threading
+        from conftest import together
+        over = threading.Event()
+        @pytest.mark.xdist_group("one")
+        class Test1:
+            def test_fails(self): hold("fails"); assert 0
+            def test_goes_on(self): hold("goes on")
+            def test_more(self): note("more")
+        @pytest.mark.xdist_group("other")
+        def test_elsewhere(): hold("elsewhere")
+        """,
+    )
+    running = stage.prepare("--threads=2", "-xv", "--dist=loadgroup", workers=2)
+    running.gate("fails", "goes on", "elsewhere")
+    running.start(piped=True)
+    running.expect("holding fails", "holding goes on", "holding elsewhere")
+    running.release("fails")
+    running.await_text("FAILED")
+    running.release("goes on")
+    running.await_text("PASSED test_a.py::Test1::test_goes_on")
+    running.release("elsewhere")
+    run = running.end()
+    assert run.counts == {"failed": 1, "passed": 2}
+    assert "more" not in run.notes
+
+
 @METHODS
 def test_ctrl_c_interrupts_tests_that_wait_and_tears_down(stage: Stage, method: str) -> None:
     stage.write(
