@@ -437,6 +437,27 @@ def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stag
     assert run.notes[-1] == "down session"
 
 
+@pytest.mark.parametrize(
+    "options", [("-n1", "--threads=1"), ("-n1", "--threads=4"), ("-n0", "--threads=4")]
+)
+def test_what_the_first_failure_leaves_is_torn_down_and_may_fail(
+    stage: Stage, options: tuple[str, ...]
+) -> None:
+    stage.write(
+        test_a="""
+        @pytest.fixture(scope="module")
+        def shared(): yield; raise ValueError("in the end")
+        def test_fails(shared): assert 0
+        @pytest.mark.parametrize("n", range(20))
+        def test_more(shared, n): pass
+        """
+    )
+    run = stage.run(*options, "-x", workers=None)
+    assert run.exit == pytest.ExitCode.TESTS_FAILED
+    assert (run.counts["failed"], run.counts["errors"]) == (1, 1)
+    assert "ValueError: in the end" in run.text
+
+
 def test_a_test_in_doubt_ends_before_others_begin(stage: Stage) -> None:
     stage.write(
         test_a="""

@@ -122,6 +122,7 @@ class ThreadStrands(MainStrand):
                 yield from self._step_aside()
             elif self._pool.running or not (self._planned or self._is_over()):
                 self._wait_for_news()
+        self._tear_down_rest()
         self.retires = self._answer == RETIRE and not self._is_stopping
 
     def _is_over(self) -> bool:
@@ -209,6 +210,7 @@ class ThreadStrands(MainStrand):
     def _end(self, item: pytest.Item) -> None:
         self._reporter.done()
         self._limit.note(item)
+        self._left = item
 
     def _tell_of_ends(self) -> None:
         """What tests on strands have reported, told as if they had run here."""
