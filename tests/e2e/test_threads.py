@@ -458,6 +458,40 @@ def test_what_the_first_failure_leaves_is_torn_down_and_may_fail(
     assert "ValueError: in the end" in run.text
 
 
+def test_tests_that_run_once_more_leave_to_others_what_is_theirs(stage: Stage) -> None:
+    """As pytest-rerunfailures does it, which takes from the setup state what it will keep."""
+    stage.write(
+        conftest="""
+        from _pytest.runner import runtestprotocol
+        def pytest_runtest_protocol(item, nextitem):
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            if any(report.failed for report in reports):
+                item._request = False
+                item._initrequest()
+                reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        def pytest_runtest_teardown(item):
+            item.session._setupstate.stack.clear()
+        """,
+        test_a="""
+        import itertools
+        setups, tried = itertools.count(), set()
+        @pytest.fixture(scope="module")
+        def shared(): assert next(setups); yield; note("down")
+        @pytest.mark.parametrize("n", range(40))
+        def test_it(n, shared):
+            is_first = n not in tried
+            tried.add(n)
+            assert n % 4 or not is_first
+        """,
+    )
+    run = stage.run("--threads=4", workers=1)
+    assert run.counts == {"passed": 40}
+    assert run.notes[-1] == "down"
+
+
 def test_a_test_in_doubt_ends_before_others_begin(stage: Stage) -> None:
     stage.write(
         test_a="""

@@ -134,6 +134,13 @@ def is_set_up(instance: Any) -> bool:
     return instance.cached_result is not None
 
 
+def forget_failure(instance: Any) -> None:
+    """Let it be set up again, if that has failed."""
+    if is_set_up(instance) and instance.cached_result[2] is not None:
+        instance.cached_result = None
+        instance._finalizers.clear()
+
+
 def value_of(instance: Any) -> object:
     """Its value.
 
