@@ -155,6 +155,23 @@ def test_each_fixture_is_set_up_once_and_torn_down_behind_its_last_user(
     assert run.notes[-1] == "down session"
 
 
+def test_a_worker_that_waits_for_a_resource_keeps_the_fixtures_of_the_session(
+    stage: Stage,
+) -> None:
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a="""
+        import time
+        @pytest.mark.resource_lock("db")
+        @pytest.mark.parametrize("n", range(12))
+        def test_it(n): time.sleep(0.05)
+        """,
+    )
+    run = stage.run("--threads=2", workers=2)
+    assert run.counts == {"passed": 12}
+    assert run.notes.count("up session") == run.notes.count("down session") <= 2
+
+
 def test_with_one_thread_the_order_is_pytests(stage: Stage) -> None:
     stage.write(
         conftest=UP_AND_DOWN,

@@ -69,7 +69,7 @@ def replace_setup_state(session: pytest.Session, tree: object) -> object:
     return before
 
 
-def mapping_of(item: pytest.Item) -> Any:
+def mapping_of(item: pytest.Item | pytest.Session) -> Any:
     """The mapping from names to definitions that the test's request uses; ``None`` for an item
     without fixtures."""
     request = getattr(item, "_request", None)

@@ -20,7 +20,7 @@ from pytest_braid.seam import deferral
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
-from pytest_braid.wire.queue import FINISH, RETIRE, QueueReader
+from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
@@ -256,13 +256,16 @@ class ThreadStrands(MainStrand):
     def _take_in(self, record: int) -> None:
         self._has_asked = False
         with self._news:
-            if record < 0:
-                self._answer = record
-            else:
+            if record >= 0:
                 self._answer = None
-                item = self.items[record]
-                self._tree.plan(item)
+                self._tree.plan(self.items[record])
                 (self._aside if self._asides[record] else self._planned).append(record)
+            else:
+                self._answer = record
+            if record <= KEEP:  # it is for a test to come that the session's fixtures stand
+                self._tree.plan(self._session)
+            else:
+                self._tree.forget(self._session)
             self._news.notify_all()
 
     def _ask_once(self) -> None:
