@@ -142,7 +142,10 @@ class Unclaimed:
 class Unlimited:
     """Stands in the place of a worker's limit: the session counts all failures itself."""
 
-    def note(self) -> None: ...
+    def note(self, item: pytest.Item) -> None: ...
+
+    def is_doubtful(self) -> bool:
+        return False
 
     def is_reached(self) -> bool:
         return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
+from pytest_braid.compat.rerunfailures import for_threads
 from tests.e2e.running import Ended, Stage
 from tests.e2e.serial import INSIDE
 
@@ -409,6 +411,24 @@ def test_workers_of_rerunfailures_are_forked_and_connect_for_themselves(stage: S
     run = stage.run("-p", "pytest_rerunfailures", "--start-method=fork")
     assert (run.exit, run.counts) == (0, {"passed": 10, "rerun": 1})
     assert run.notes == ["connected secret"] * 4  # the one that collects, two, and another
+
+
+def test_threads_of_a_worker_ask_the_counts_of_rerunfailures_one_by_one() -> None:
+    asked: list[str] = []
+
+    class Client:
+        def _get(self, name: str) -> None:
+            asked.append(name)
+            if name == "one":
+                other.start()
+                other.join(0.05)
+                assert asked == ["one"]
+
+    client = for_threads(Client)()
+    other = threading.Thread(target=client._get, args=["other"])  # noqa: SLF001
+    client._get("one")  # noqa: SLF001
+    other.join()
+    assert asked == ["one", "other"]
 
 
 @pytest.mark.parametrize("name", ["syrupy", "pytest_benchmark"])

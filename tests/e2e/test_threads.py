@@ -50,6 +50,27 @@ def test_as_many_tests_as_threads_run_at_once(stage: Stage, method: str) -> None
     assert run.ran == Counter(map(str, range(16)))
 
 
+@pytest.mark.parametrize(
+    ("option", "mark"),
+    [
+        ("--maxfail=1", "skipif(False, reason='')"),
+        ("--override-ini=braid_resources=thing:8", "resource_lock('thing', slots=2)"),
+    ],
+)
+def test_a_strand_that_is_free_asks_for_more(stage: Stage, option: str, mark: str) -> None:
+    """Where tests are given one by one, for none is to lie in wait."""
+    stage.write(
+        conftest=MEETS.format(4),
+        test_a=f"""
+        from conftest import together
+        @pytest.mark.{mark}
+        @pytest.mark.parametrize("n", range(8))
+        def test_it(n): together.wait()
+        """,
+    )
+    assert stage.run("--threads=4", option, workers=1).counts == {"passed": 8}
+
+
 def test_alone_it_means_one_worker(suite: Suite) -> None:
     suite.write(test_a="import os\ndef test_1(worker_id): assert worker_id == 'gw0'")
     run = suite.plain("-p", "braid", "--threads=3")
@@ -132,6 +153,23 @@ def test_each_fixture_is_set_up_once_and_torn_down_behind_its_last_user(
         assert max(users, default=down - 1) < down
     assert run.notes[0] == "up session"
     assert run.notes[-1] == "down session"
+
+
+def test_a_worker_that_waits_for_a_resource_keeps_the_fixtures_of_the_session(
+    stage: Stage,
+) -> None:
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a="""
+        import time
+        @pytest.mark.resource_lock("db")
+        @pytest.mark.parametrize("n", range(12))
+        def test_it(n): time.sleep(0.05)
+        """,
+    )
+    run = stage.run("--threads=2", workers=2)
+    assert run.counts == {"passed": 12}
+    assert run.notes.count("up session") == run.notes.count("down session") <= 2
 
 
 def test_with_one_thread_the_order_is_pytests(stage: Stage) -> None:
@@ -414,6 +452,122 @@ def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stag
     assert sum(run.counts.values()) <= 7 + 1 + 3
     assert run.notes.count("up test") == run.notes.count("down test")
     assert run.notes[-1] == "down session"
+
+
+@pytest.mark.parametrize(
+    "options", [("-n1", "--threads=1"), ("-n1", "--threads=4"), ("-n0", "--threads=4")]
+)
+def test_what_the_first_failure_leaves_is_torn_down_and_may_fail(
+    stage: Stage, options: tuple[str, ...]
+) -> None:
+    stage.write(
+        test_a="""
+        @pytest.fixture(scope="module")
+        def shared(): yield; raise ValueError("in the end")
+        def test_fails(shared): assert 0
+        @pytest.mark.parametrize("n", range(20))
+        def test_more(shared, n): pass
+        """
+    )
+    run = stage.run(*options, "-x", workers=None)
+    assert run.exit == pytest.ExitCode.TESTS_FAILED
+    assert (run.counts["failed"], run.counts["errors"]) == (1, 1)
+    assert "ValueError: in the end" in run.text
+
+
+def test_tests_that_run_once_more_leave_to_others_what_is_theirs(stage: Stage) -> None:
+    """As pytest-rerunfailures does it, which takes from the setup state what it will keep."""
+    stage.write(
+        conftest="""
+        from _pytest.runner import runtestprotocol
+        def pytest_runtest_protocol(item, nextitem):
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            if any(report.failed for report in reports):
+                item._request = False
+                item._initrequest()
+                reports = runtestprotocol(item, nextitem=nextitem, log=False)
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        def pytest_runtest_teardown(item):
+            item.session._setupstate.stack.clear()
+        """,
+        test_a="""
+        import itertools
+        setups, tried = itertools.count(), set()
+        @pytest.fixture(scope="module")
+        def shared(): assert next(setups); yield; note("down")
+        @pytest.mark.parametrize("n", range(40))
+        def test_it(n, shared):
+            is_first = n not in tried
+            tried.add(n)
+            assert n < 8 or n % 4 or not is_first
+        """,
+    )
+    run = stage.run("--threads=4", workers=1)
+    assert run.counts == {"passed": 40}
+    assert run.notes[-1] == "down"
+
+
+def test_a_test_in_doubt_ends_before_others_begin(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import threading
+        begun, failed = threading.Event(), threading.Event()
+        def test_fails(): begun.wait(); assert 0
+        def test_ends():
+            begun.set()
+            failed.wait()
+            note("ended")
+        @pytest.mark.parametrize("n", range(9))
+        def test_more(n): note("more", n)
+        """,
+        conftest="""
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_teardown(item):
+            if item.name == "test_fails":
+                item.module.failed.set()
+                hold("teardown")
+            return (yield)
+        """,
+    )
+    running = stage.start("--threads=2", "-x", "--braid-log=log", workers=1, gates=("teardown",))
+    running.expect("ended", "holding teardown")
+    running.release("teardown")
+    run = running.end()
+    assert run.counts["failed"] == 1
+    assert strands_of(stage.path / "log") == [1, 2], "no other test has begun"
+
+
+def test_what_runs_beside_the_failure_that_stops_the_run_is_told(stage: Stage) -> None:
+    """Its worker says that it stops, and that a test has ended, while another still runs tests."""
+    stage.write(
+        conftest=MEETS.format(2),
+        test_a="""
+        import threading
+        from conftest import together
+        over = threading.Event()
+        @pytest.mark.xdist_group("one")
+        class Test1:
+            def test_fails(self): hold("fails"); assert 0
+            def test_goes_on(self): hold("goes on")
+            def test_more(self): note("more")
+        @pytest.mark.xdist_group("other")
+        def test_elsewhere(): hold("elsewhere")
+        """,
+    )
+    running = stage.prepare("--threads=2", "-xv", "--dist=loadgroup", workers=2)
+    running.gate("fails", "goes on", "elsewhere")
+    running.start(piped=True)
+    running.expect("holding fails", "holding goes on", "holding elsewhere")
+    running.release("fails")
+    running.await_text("FAILED")
+    running.release("goes on")
+    running.await_text("PASSED test_a.py::Test1::test_goes_on")
+    running.release("elsewhere")
+    run = running.end()
+    assert run.counts == {"failed": 1, "passed": 2}
+    assert "more" not in run.notes
 
 
 @METHODS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -34,8 +35,32 @@ class Reconnecting:
     def pytest_braid_worker_started(self, config: Any) -> None:
         if _connection(config) is not None:
             given = config.workerinput
-            kind = type(config.failures_db)
+            kind = for_threads(type(config.failures_db))
             config.failures_db = kind(given["sock_port"], given["statusdb_token"])
+
+
+def for_threads(kind: Any) -> Any:
+    """A client that sends one question at a time, and so gets the answer to it."""
+    lock = threading.RLock()
+
+    def locked(method: Any) -> Any:
+        def call(self: Any, *args: Any) -> Any:
+            with lock:
+                return method(self, *args)
+
+        return call
+
+    asking = [name for name in _ASKING if hasattr(kind, name)]
+    return type(kind.__name__, (kind,), {name: locked(getattr(kind, name)) for name in asking})
+
+
+_ASKING = (
+    "_get",
+    "_set",
+    "increment_suite_reruns",
+    "try_increment_suite_reruns",
+    "decrement_suite_reruns",
+)
 
 
 def _connection(config: Any) -> socket.socket | None:

@@ -365,7 +365,8 @@ class Loop:
                 self._session.shouldfail = self._session.shouldfail or said.shouldfail or False
                 self._session.shouldstop = self._session.shouldstop or said.shouldstop or False
                 self._stop_if_told()
-                self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
+                running, at = tuple(worker.underway), time.monotonic()
+                self._tell(e.WorkerStopped(worker=worker.number, running=running, at=at))
             case m.Interrupted():
                 self._interrupted(worker, said)
             case m.UsageFailed():

@@ -94,10 +94,11 @@ class WorkerStopped(Event, frozen=True, gc=False, kw_only=True):
 
     What it has taken from its queue and not started has not run; it reads on only for the order
     to finish, or to retire. A :class:`StopRequested` for the same reason may come before or after,
-    or not at all.
+    or not at all. The tests that are ``running`` beside the one that stops it end all the same.
     """
 
     worker: int
+    running: tuple[int, ...] = ()
 
 
 SchedulerEvent = (

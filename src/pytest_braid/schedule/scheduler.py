@@ -197,7 +197,7 @@ class Scheduler:
             case WorkerDied():
                 return self._died(worker, event)
             case WorkerStopped():
-                worker.stop()
+                worker.stop(event.running)
                 return self._stop()
             case WorkerGone():
                 raise worker.unexpected("went without having been told to")

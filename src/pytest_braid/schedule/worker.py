@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -237,10 +237,11 @@ class Worker:
         if self.question is Question.ENDED and self.idle:
             self.question = Question.OPEN
 
-    def stop(self) -> None:
-        """Expect no more of it: what it may have in its queue or hands will not start, and what
-        ran when an internal error ended its session does not end."""
-        self.running.clear()
+    def stop(self, running: Container[int]) -> None:
+        """Expect no more of it than the end of what is ``running``: what it may have in its queue
+        or hands will not start, and what ran when an internal error ended its session does not
+        end."""
+        self.running = {test: at for test, at in self.running.items() if test in running}
         self.queue.clear()
         self.gone = 0
         self.question = Question.ENDED

@@ -69,7 +69,7 @@ def replace_setup_state(session: pytest.Session, tree: object) -> object:
     return before
 
 
-def mapping_of(item: pytest.Item) -> Any:
+def mapping_of(item: pytest.Item | pytest.Session) -> Any:
     """The mapping from names to definitions that the test's request uses; ``None`` for an item
     without fixtures."""
     request = getattr(item, "_request", None)
@@ -132,6 +132,13 @@ def private_copy(definition: Any, kind: type | None = None) -> Any:
 
 def is_set_up(instance: Any) -> bool:
     return instance.cached_result is not None
+
+
+def forget_failure(instance: Any) -> None:
+    """Let it be set up again, if that has failed."""
+    if is_set_up(instance) and instance.cached_result[2] is not None:
+        instance.cached_result = None
+        instance._finalizers.clear()
 
 
 def value_of(instance: Any) -> object:

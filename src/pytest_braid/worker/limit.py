@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import time
 
 import pytest
@@ -43,8 +44,8 @@ class Tally:
     def total(self) -> int:
         return sum(self._counts)
 
-    def doubt(self, slot: int, *, is_open: bool) -> None:
-        self._doubts[slot % _PLACES] = is_open
+    def doubt(self, slot: int, count: int) -> None:
+        self._doubts[slot % _PLACES] = count
 
     def doubts(self) -> int:
         return sum(self._doubts)
@@ -59,23 +60,34 @@ class Limit:
         self._slot = slot
         self._before = self._noted = session.testsfailed  # of the collection, common to all
         self._most: int = session.config.getoption("maxfail", 0)
-        self.doubt(is_open=False)  # a predecessor may have died of it
+        self._doubtful: set[pytest.Item] = set()
+        self._lock = threading.Lock()
+        self._tally.doubt(slot, 0)  # a predecessor may have died of it
 
-    def doubt(self, *, is_open: bool = True) -> None:
+    def doubt(self, item: pytest.Item) -> None:
         """The running test seems to have failed. Settled with its end."""
         if self._most:
-            self._tally.doubt(self._slot, is_open=is_open)
+            with self._lock:
+                self._doubtful.add(item)
+                self._tally.doubt(self._slot, len(self._doubtful))
 
-    def note(self) -> None:
-        """Tell the others how many tests have failed here."""
+    def note(self, item: pytest.Item) -> None:
+        """A test is over: tell the others how many have failed here."""
         if self._most:
             failed = self._session.testsfailed
             self._tally.add(self._slot, failed - self._noted)
             self._noted = failed
-            self.doubt(is_open=False)
+            with self._lock:
+                self._doubtful.discard(item)
+                self._tally.doubt(self._slot, len(self._doubtful))
+
+    def is_doubtful(self) -> bool:
+        """Whether a test that runs here has to end first, for it may be the last one."""
+        return bool(self._doubtful) and self._has_failed_enough(self._tally.doubts())
 
     def is_reached(self) -> bool:
-        """Whether another test would be one too many; waits for doubts, if they decide it."""
+        """Whether another test would be one too many; waits for doubts, if they decide it. Those
+        of this worker would last as long as it waits."""
         if not self._most:
             return False
         latest = _clock() + _PATIENCE

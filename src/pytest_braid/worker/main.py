@@ -172,7 +172,7 @@ class MainStrand:
 
     def _next(self, successor: Successor) -> int:
         self._reporter.done()
-        self._limit.note()
+        self._limit.note(successor.current)
         if successor.record is not None and successor.record <= KEEP:
             self._left = successor.current
         if self._session.shouldfail or self._session.shouldstop:

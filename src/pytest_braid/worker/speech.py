@@ -195,7 +195,7 @@ class Reporter(Spokesman):
         mend_capture: Callable[[], None],
         mark_output: Callable[[], None],
         *,
-        doubt: Callable[[], None],
+        doubt: Callable[[pytest.Item], None],
     ) -> None:
         super().__init__(speech)
         self._doubt = doubt
@@ -250,12 +250,12 @@ class Reporter(Spokesman):
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[None]
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
-            self._doubt()
+            self._doubt(item)
         report = yield
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)

@@ -20,7 +20,7 @@ from pytest_braid.seam import deferral
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
-from pytest_braid.wire.queue import FINISH, RETIRE, QueueReader
+from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
@@ -122,13 +122,16 @@ class ThreadStrands(MainStrand):
                 yield from self._step_aside()
             elif self._pool.running or not (self._planned or self._is_over()):
                 self._wait_for_news()
+        self._tear_down_rest()
         self.retires = self._answer == RETIRE and not self._is_stopping
 
     def _is_over(self) -> bool:
         return self._answer in (FINISH, RETIRE)
 
     def _start_tests(self) -> None:
-        while self._planned and self._pool.has_room and not self._must_stop():
+        while self._planned and self._pool.has_room:
+            if self._limit.is_doubtful() or self._must_stop():
+                return
             self._start(self._planned.popleft())
 
     def _must_stop(self) -> bool:
@@ -194,7 +197,7 @@ class ThreadStrands(MainStrand):
                 self._reporter.begin(test)
                 self._claim.set(test)
                 yield from self._alone(self.items[test])
-                self._end()
+                self._end(self.items[test])
 
     def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
@@ -204,9 +207,10 @@ class ThreadStrands(MainStrand):
             running_item.set(None)
             self._tree.forget(item)
 
-    def _end(self) -> None:
+    def _end(self, item: pytest.Item) -> None:
         self._reporter.done()
-        self._limit.note()
+        self._limit.note(item)
+        self._left = item
 
     def _tell_of_ends(self) -> None:
         """What tests on strands have reported, told as if they had run here."""
@@ -219,11 +223,13 @@ class ThreadStrands(MainStrand):
         for call in over.reports:
             call()
         if over.error is None:
-            self._end()
+            self._end(self.items[over.test])
             self._reporter.speech.flush()
         elif self._error is None:
-            self._error = over.error
-            self._is_stopping = True
+            with self._news:
+                self._error = over.error
+                self._is_stopping = True
+                self._news.notify_all()
 
     # --- the queue ----------------------------------------------------------------------------
 
@@ -239,7 +245,7 @@ class ThreadStrands(MainStrand):
                 return
 
     def _wants_tests(self) -> bool:
-        if self._is_over():
+        if self._is_over() or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()
@@ -250,13 +256,16 @@ class ThreadStrands(MainStrand):
     def _take_in(self, record: int) -> None:
         self._has_asked = False
         with self._news:
-            if record < 0:
-                self._answer = record
-            else:
+            if record >= 0:
                 self._answer = None
-                item = self.items[record]
-                self._tree.plan(item)
+                self._tree.plan(self.items[record])
                 (self._aside if self._asides[record] else self._planned).append(record)
+            else:
+                self._answer = record
+            if record <= KEEP:  # it is for a test to come that the session's fixtures stand
+                self._tree.plan(self._session)
+            else:
+                self._tree.forget(self._session)
             self._news.notify_all()
 
     def _ask_once(self) -> None:
@@ -273,6 +282,7 @@ class ThreadStrands(MainStrand):
         if self._is_stopping and not self._pool.running:
             self._answer = self._wait()
         elif self._wants_tests():
+            self._ask_once()  # what was planned may have begun since the queue was read
             self._either.poll()
         else:
             self._bell.poll()
