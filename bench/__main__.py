@@ -56,6 +56,9 @@ PLANS = {
 }
 
 
+_OF_BRAID = ("latency", "threads", "waiting")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark that ``arguments`` ask for; return the exit code."""
     options = _parser().parse_args(arguments)
@@ -79,8 +82,8 @@ def _carry_out(options: argparse.Namespace, session: Session) -> None:
         session.answer(options.command, rounds=options.rounds, size=options.size)
         return
     for name in PLANS[options.command].specials:
-        # Only braid has a log to read: without it the other questions still have answers.
-        if name != "latency" or BRAID in options.contenders:
+        # Of braid alone; without it the other questions still have answers.
+        if name not in _OF_BRAID or BRAID in options.contenders:
             session.answer(name, rounds=SPECIALS[name].rounds, size=options.size)
     session.race(
         options.scenarios,

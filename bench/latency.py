@@ -1,4 +1,5 @@
-"""How long a worker takes to be there, by the log that ``--braid-log`` writes. Pure.
+"""How long a worker takes to be there, and how many tests ran at once, by the log that
+``--braid-log`` writes. Pure.
 
 The names of braid's events are in this module alone.
 """
@@ -14,6 +15,7 @@ ORDERED = "StartWorker"
 READY = "WorkerReady"
 DIED = "WorkerDied"
 TEST_STARTED = "Started"
+TEST_FINISHED = "Finished"
 
 LogEvent = Mapping[str, Any]
 
@@ -55,3 +57,12 @@ def death_to_next_test(events: Iterable[LogEvent]) -> float:
         elif event["type"] == TEST_STARTED and died is not None and event["worker"] not in ready:
             return float(event["at"] - died)
     raise ValueError("no worker died, or no successor started a test")
+
+
+def largest_overlap(events: Iterable[LogEvent]) -> int:
+    """Most tests that ran at the same time."""
+    running = largest = 0
+    for event in events:
+        running += (event["type"] == TEST_STARTED) - (event["type"] == TEST_FINISHED)
+        largest = max(largest, running)
+    return largest

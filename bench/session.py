@@ -14,7 +14,15 @@ from typing import Any
 from bench.contenders import Installed
 from bench.figures import Figures, Spread, others_load, round_bound, spread, summarise
 from bench.measure import Usage
-from bench.specials import controller_cpu, scale, single_test, worker_latency, worker_memory
+from bench.specials import (
+    controller_cpu,
+    scale,
+    single_test,
+    threads,
+    waiting,
+    worker_latency,
+    worker_memory,
+)
 from bench.stage import Stage
 from bench.suites import SCENARIOS
 from bench.table import scenario_table, special_table
@@ -39,6 +47,8 @@ SPECIALS = {
     "single": Special("-n auto path::test minus plain, wall", "ms", 1e3, single_test, 9),
     "replay": Special("controller's CPU per passing test", "us", 1e6, controller_cpu, 5),
     "scale": Special("50,000 tests, -n 2, of what plain needs", "%", 100, scale, 3),
+    "threads": Special("5,000 tests in threads, CPU of what plain needs", "%", 100, threads, 5),
+    "waiting": Special("200 sleeping tests, wall above collection", "s", 1, waiting, 5),
     "latency": Special("a worker's way to its first test", "ms", 1e3, worker_latency, 9),
 }
 

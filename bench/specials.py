@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bench.contenders import BRAID, Installed
 from bench.figures import Spread, spread
-from bench.latency import death_to_next_test, fork_to_ready, parse_log
+from bench.latency import death_to_next_test, fork_to_ready, largest_overlap, parse_log
 from bench.measure import BenchError, Usage
 from bench.stage import Stage
-from bench.suites import CRASHING, LINGERING, MANY, SCENARIOS
+from bench.suites import CRASHING, LINGERING, MANY, SCENARIOS, WAITING
 
 FEW_WORKERS, MANY_WORKERS = 2, 6
 """Workers of the two runs whose memory is compared."""
@@ -146,6 +146,62 @@ def worker_latency(
 
     one_round()  # warms up
     return _by_contender([one_round() for _ in range(rounds)])
+
+
+THREADS = (1, 8)
+"""Of the runs in threads of short tests."""
+MANY_THREADS, LEAST_OVERLAP = 50, 40
+"""Threads for tests that wait, and how many of them must be seen to run at once."""
+
+
+def threads(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """CPU of the tree for 5,000 trivial tests in threads, by plain's."""
+    pair = _plain_and_braid(contenders)
+    stage = Stage(SCENARIOS["trivial"], pair, directory / "threads", size, workers=1)
+
+    def run(count: int) -> float:
+        return stage.run(BRAID.name, f"--threads={count}").cpu
+
+    def one_round() -> dict[str, float]:
+        plain = stage.run("plain").cpu
+        return {f"--threads {count}": run(count) / plain for count in THREADS}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def waiting(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Seconds of wall above plain's collection of 200 tests that wait, 50 at once.
+
+    :raises BenchError: if fewer overlapped, or a session fixture was not set up once.
+    """
+    pair = _plain_and_braid(contenders)
+    stage = Stage(WAITING, pair, directory / "waits", size, workers=1)
+    log = directory / "waits.jsonl"
+    setups = stage.suite(BRAID.name) / "setups.txt"
+
+    def one_round() -> dict[str, float]:
+        for file in (log, setups):
+            file.unlink(missing_ok=True)
+        wall = stage.run(BRAID.name, f"--threads={MANY_THREADS}", f"--braid-log={log}").wall
+        overlap = largest_overlap(parse_log(log.read_text()))
+        times = len(setups.read_text().splitlines())
+        if overlap < min(LEAST_OVERLAP, stage.tests) or times != 1:
+            raise BenchError(f"{overlap} tests overlapped; session fixture set up {times} times")
+        return {f"--threads {MANY_THREADS}": wall - stage.collect().wall}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def _plain_and_braid(contenders: Mapping[str, Installed]) -> dict[str, Installed]:
+    if BRAID.name not in contenders:
+        raise BenchError("only braid runs tests in threads")
+    return {name: contenders[name] for name in ("plain", BRAID.name)}
 
 
 def _peak(stage: Stage, name: str, workers: int) -> int:

@@ -83,6 +83,35 @@ def blocking(directory: Path, size: float) -> int:
     return _write_modules(directory, bodies, per_module=10)
 
 
+def waiting(directory: Path, size: float) -> int:
+    """200 tests that wait 0.1 s, each behind a fixture that waits 0.05 s; the session's writes down
+    that it is set up."""
+    tests = _scaled(200, size)
+    _write_support(directory)
+    (directory / "conftest.py").write_text(
+        dedent("""\
+        import os
+        import time
+
+        import pytest
+
+
+        @pytest.fixture(scope="session")
+        def once():
+            with open(os.path.join(os.path.dirname(__file__), "setups.txt"), "a") as file:
+                file.write("set up\\n")
+
+
+        @pytest.fixture
+        def waits(once):
+            time.sleep(0.05)
+        """)
+    )
+    bodies = (f"def test_{n:04}(waits):\n    time.sleep(0.1)\n" for n in range(tests))
+    (directory / "test_000.py").write_text("import time\n\n\n" + "\n\n".join(bodies))
+    return tests
+
+
 def long_last(directory: Path, size: float) -> int:
     """60 tests of 20 ms CPU, then one of 1.5 s: good packing starts with the last."""
     bodies = ["burn(0.02)"] * _scaled(60, size) + [f"burn({1.5 * size:.4f})"]
@@ -133,6 +162,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 LINGERING = Scenario("lingering", "heavy imports, waiting", 6, lingering)
 MANY = Scenario("many", "50,000 parametrized tests", 2, many)
+WAITING = Scenario("waiting", "sleeping tests and fixtures", 1, waiting)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
 
 

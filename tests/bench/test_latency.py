@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.latency import LogEvent, death_to_next_test, fork_to_ready, parse_log
+from bench.latency import LogEvent, death_to_next_test, fork_to_ready, largest_overlap, parse_log
 
 
 def event(at: float, kind: str, worker: int) -> LogEvent:
@@ -49,3 +49,9 @@ def test_a_broken_last_line_is_left_out() -> None:
     lines = "".join(f"{json.dumps(one)}\n" for one in CRASH)
     assert parse_log(lines + '{"type": "Star') == CRASH
     assert parse_log("") == []
+
+
+def test_tests_overlap_that_have_begun_and_not_ended() -> None:
+    kinds = ["Started", "Started", "Finished", "Started", "Finished", "Finished", "Started"]
+    assert largest_overlap([event(n, kind, 0) for n, kind in enumerate(kinds)]) == 2
+    assert largest_overlap([]) == 0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.suites import CRASHING, LINGERING, SCENARIOS, Scenario
+from bench.suites import CRASHING, LINGERING, SCENARIOS, WAITING, Scenario
 
-ALL = [*SCENARIOS.values(), CRASHING, LINGERING]
+ALL = [*SCENARIOS.values(), CRASHING, LINGERING, WAITING]
 
 
 def contents(directory: Path) -> dict[str, str]:
