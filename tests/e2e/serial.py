@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import xml.etree.ElementTree as ET
@@ -241,7 +242,9 @@ class Suite:
         return self._run("-p", "no:braid", *args)
 
     def braid(self, *args: str, workers: int | str = 2) -> Run:
-        return self._run("-p", "braid", "-n", str(workers), *args)
+        """``E2E_OPTIONS`` adds options to every such run."""
+        more = shlex.split(os.environ.get("E2E_OPTIONS", ""))
+        return self._run("-p", "braid", "-n", str(workers), *more, *args)
 
     def plain(self, *args: str, stdin: bytes = b"") -> Run:
         """Run it with these arguments and no others."""
