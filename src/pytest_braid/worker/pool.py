@@ -79,8 +79,13 @@ class Pool:
     def _add_thread(self) -> None:
         name = f"braid-strand-{len(self._threads) + 1}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there can be no more than these, for one of which the job waits
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (given := self._jobs.get()) is not None:

@@ -1,0 +1,254 @@
+"""Whole runs of workers that run several tests at once, against an adversary.
+
+A worker takes tests out of its pipe ahead, starts any of those that it has, and they end in any
+order; it may die of them at each moment, and what ran is suspected then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_braid.model import commands as c
+from pytest_braid.model import events as e
+from pytest_braid.model.tests import SchedulerSettings, TestSpec
+from pytest_braid.schedule.scheduler import Scheduler
+from tests.schedule.fleet import SLICED, Record
+from tests.schedule.test_runs import crash_rates, seeds, thousands
+
+MOST_STEPS = 20_000
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process: its pipe, what it has sent, and the tests that it has in hand."""
+
+    number: int
+    strands: int
+    pipe: deque[int | Record] = field(default_factory=deque)
+    mail: deque[e.SchedulerEvent] = field(default_factory=deque)
+    planned: list[int] = field(default_factory=list)
+    running: list[int] = field(default_factory=list)
+    has_asked: bool = False
+    is_answered: bool = False
+    is_stopped: bool = False
+    alive: bool = True
+    given: int = 0
+
+    def moves(self, random: Random) -> list[Callable[[], None]]:
+        if not self.alive:
+            return []
+        found: list[Callable[[], None]] = [lambda: self.finish(random.choice(self.running))]
+        found = found if self.running else []
+        if self.pipe and len(self.planned) < self.strands:
+            found.append(self.read)
+        has_room = len(self.running) < self.strands
+        if self.planned and has_room:
+            found.append(lambda: self.start(random.choice(self.planned)))
+        is_asking = self.has_asked or self.is_answered or self.is_stopped
+        if has_room and not (self.planned or is_asking):
+            found.append(self.ask)
+        return found
+
+    def read(self) -> None:
+        record = self.pipe.popleft()
+        if isinstance(record, int):
+            self.has_asked = self.is_answered = False
+            if not self.is_stopped:
+                self.planned.append(record)
+        elif record in (Record.FINISH, Record.RETIRE):
+            assert not self.planned, f"{record} with {self.planned} in hand"
+            assert not self.running, f"{record} while {self.running} run"
+            self.alive = False
+            if record is Record.RETIRE:
+                self.mail.append(e.WorkerGone(worker=self.number, at=0.0))
+        else:
+            assert self.has_asked or self.is_answered, f"{record} answers nothing"
+            self.has_asked, self.is_answered = False, True
+
+    def ask(self) -> None:
+        self.has_asked = True
+        self.mail.append(e.Asked(worker=self.number, at=0.0))
+
+    def start(self, test: int) -> None:
+        self.planned.remove(test)
+        self.running.append(test)
+        self.mail.append(e.Started(worker=self.number, test=test, at=0.0))
+
+    def finish(self, test: int) -> None:
+        self.running.remove(test)
+        self.mail.append(e.Finished(worker=self.number, test=test, at=0.001 * (test % 7)))
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self.planned.clear()
+        running = tuple(self.running)
+        self.mail.append(e.WorkerStopped(worker=self.number, running=running, at=0.0))
+
+    def die(self) -> None:
+        self.alive = False
+        culprit = self.running[0] if len(self.running) == 1 else None
+        suspects = () if culprit is not None else tuple(self.running)
+        self.mail.append(
+            e.WorkerDied(worker=self.number, running=culprit, suspects=suspects, at=0.0)
+        )
+
+
+class Run:
+    """The controller; a rule that is broken is an ``AssertionError``."""
+
+    def __init__(self, count: int, settings: SchedulerSettings, seed: int) -> None:
+        specs = [TestSpec(index, f"test_it.py::test_{index}") for index in range(count)]
+        self.scheduler = Scheduler(specs, settings)
+        self.settings = settings
+        self.random = Random(seed)
+        self.workers: dict[int, Worker] = {}
+        self.left = set(range(count))
+        """Tests that lie in no worker."""
+        self.suspects: set[int] = set()
+        self.ends: Counter[int] = Counter()
+        self.is_stopping = self.gave_up = False
+
+    def play(self, crash_rate: float = 0.0, stop_at: int = -1, fail_at: int = -1) -> None:
+        self.obey(self.scheduler.start(0.0))
+        for step in range(MOST_STEPS):
+            if step == stop_at:
+                self.is_stopping = True
+                self.obey(self.scheduler.handle(e.StopRequested(reason="", at=0.0)))
+            alive = [worker for worker in self.workers.values() if worker.alive]
+            if alive and self.random.random() < crash_rate:
+                self.random.choice(alive).die()
+            elif alive and step == fail_at:
+                self.random.choice(alive).stop()
+            moves = [move for worker in self.workers.values() for move in self.moves(worker)]
+            if not moves:
+                break
+            self.random.choice(moves)()
+            self.check()
+        else:
+            raise AssertionError("the run does not come to an end")
+        assert self.scheduler.done, "deadlock"
+        assert not any(worker.alive for worker in self.workers.values())
+        is_cut = self.is_stopping or self.gave_up
+        assert is_cut or self.ends == Counter(range(len(self.ends)))
+        assert is_cut or not self.scheduler.unfinished
+
+    def moves(self, worker: Worker) -> list[Callable[[], None]]:
+        found = worker.moves(self.random)
+        return [*found, lambda: self.deliver(worker)] if worker.mail else found
+
+    def check(self) -> None:
+        for worker in self.workers.values():
+            assert len(worker.running) <= self.settings.strands
+            hands = {*worker.running, *worker.planned}
+            assert hands.isdisjoint(self.suspects) or len(hands) == 1, "a suspect is not alone"
+        assert max(self.ends.values(), default=0) <= 1, "a test has ended twice"
+
+    def deliver(self, worker: Worker) -> None:
+        event = worker.mail.popleft()
+        match event:
+            case e.Finished():
+                self.ends[event.test] += 1
+            case e.WorkerDied():
+                lost = {*worker.running, *worker.planned, *worker.pipe}
+                self.suspects.update(event.suspects)
+                if event.running is not None:
+                    self.ends[event.running] += 1
+                    lost.discard(event.running)
+                self.left.update(test for test in lost if isinstance(test, int))
+                worker.running.clear()
+                worker.planned.clear()
+                worker.pipe.clear()
+            case e.WorkerStopped():
+                self.is_stopping = True
+            case _:
+                pass
+        self.obey(self.scheduler.handle(event))
+
+    def obey(self, commands: Sequence[c.SchedulerCommand]) -> None:
+        todo = deque(commands)
+        while todo:
+            command = todo.popleft()
+            match command:
+                case c.StartWorker():
+                    assert not self.is_stopping
+                    started = Worker(command.worker, self.settings.strands)
+                    started.mail.append(e.WorkerReady(worker=command.worker, at=0.0))
+                    self.workers[command.worker] = started
+                case c.Assign():
+                    self.assign(self.workers[command.worker], command.tests)
+                case c.Revoke():
+                    todo.extend(self.revoke(self.workers[command.worker]))
+                case c.GiveUp():
+                    self.gave_up = True
+                case c.Wait():
+                    pass
+                case _:
+                    self.workers[command.worker].pipe.append(_RECORDS[type(command)])
+
+    def assign(self, worker: Worker, tests: Sequence[int]) -> None:
+        assert self.left.issuperset(tests), f"{tests} are not free"
+        self.left.difference_update(tests)
+        worker.pipe.extend(tests)
+        worker.given += len(tests)
+        assert worker.given <= (self.settings.max_tests_per_worker or worker.given)
+
+    def revoke(self, worker: Worker) -> list[c.SchedulerCommand]:
+        tests = tuple(record for record in worker.pipe if isinstance(record, int))
+        worker.pipe.clear()
+        worker.given -= len(tests)
+        self.left.update(tests)
+        return self.scheduler.handle(e.Revoked(worker=worker.number, tests=tests, at=0.0))
+
+
+_RECORDS: dict[type[object], Record] = {
+    c.End: Record.END,
+    c.Keep: Record.KEEP,
+    c.Finish: Record.FINISH,
+    c.Retire: Record.RETIRE,
+}
+
+runs = st.builds(
+    Run,
+    st.integers(0, 40),
+    st.builds(
+        SchedulerSettings,
+        workers=st.integers(1, 4),
+        mode=st.sampled_from(SLICED),
+        strands=st.integers(2, 5),
+        is_cautious=st.booleans(),
+        max_tests_per_worker=st.none() | st.integers(1, 12),
+    ),
+    seeds,
+)
+steps = st.integers(0, 200)
+
+
+@thousands
+@given(runs)
+def test_every_test_runs_exactly_once(run: Run) -> None:
+    run.play()
+    assert not run.gave_up
+
+
+@thousands
+@given(runs, crash_rates)
+def test_crashes_lose_no_test_and_suspects_run_alone(run: Run, crash_rate: float) -> None:
+    run.play(crash_rate)
+
+
+@thousands
+@given(runs, st.just(0.0) | crash_rates, steps)
+def test_a_stop_ends_the_run_at_any_moment(run: Run, crash_rate: float, step: int) -> None:
+    run.play(crash_rate, stop_at=step)
+
+
+@thousands
+@given(runs, st.just(0.0) | crash_rates, steps)
+def test_a_worker_that_stops_ends_what_it_runs(run: Run, crash_rate: float, step: int) -> None:
+    run.play(crash_rate, fail_at=step)
