@@ -246,10 +246,13 @@ def test_one_worker_prints_what_a_serial_run_prints(stage: Stage) -> None:
     assert serial.errors == braid.errors
 
 
+_PYTESTS = "[=0-9]|platform|root|plug|coll|created: "
+
+
 def _printed(text: str) -> list[str]:
     """The lines of tests: without pytest's, and without results and names of files before them."""
     lines = [re.sub(r"^(test_a\.py )?[.F]*", "", line) for line in text.splitlines()]
-    return [line for line in lines if line and not re.match("[=0-9]|platform|root|plug|coll", line)]
+    return [line for line in lines if line and not re.match(_PYTESTS, line)]
 
 
 def test_stdout_and_stderr_stay_apart(stage: Stage) -> None:
