@@ -78,3 +78,24 @@ def test_workers_write_no_file_of_their_own(suite: Suite) -> None:
     before = {*suite.base.rglob("*.xml"), *suite.path.rglob("*.xml")}
     suite.braid()
     assert len({*suite.base.rglob("*.xml"), *suite.path.rglob("*.xml")} - before) == 1
+
+
+def test_what_tests_record_that_run_at_once_is_with_each_of_them(suite: Suite) -> None:
+    suite.write(
+        test_recording="""
+        import pytest, threading
+        @pytest.fixture(scope="session")
+        def together(request):
+            return threading.Barrier(3)
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(n, together, request, record_xml_attribute, record_property):
+            if request.config.getoption("threads", None):
+                together.wait(20)
+            record_xml_attribute("number", n)
+            if request.config.getoption("threads", None):
+                together.wait(20)
+            record_property("number", n)
+            record_xml_attribute("again", n)
+        """
+    )
+    suite.same(ours=("--threads=3",), workers=1)

@@ -19,6 +19,9 @@ Property = tuple[str, str, int]
 """A property of the whole run: name, value, and which time it is that this worker records it."""
 
 
+_TOLD = "braid_told"
+
+
 class Notes(LogXML):
     """A worker's ``LogXML``: it takes notes and writes no file, for it implements no hook.
 
@@ -26,26 +29,29 @@ class Notes(LogXML):
     """
 
     _taken = 0
-    _told: dict[str, str] = {}  # noqa: RUF012 -- replaced, never changed
 
     def __dir__(self) -> list[str]:
         return []
 
-    def take_attributes(self) -> dict[str, str]:
-        """What the running test has recorded of itself since this was last asked."""
-        every = {
-            str(name): str(value)
-            for reporter in self.node_reporters.values()
-            for name, value in reporter.attrs.items()
-        }
-        new = dict(every.items() - self._told.items())
-        self._told = every
+    def take_attributes(self, nodeid: str) -> dict[str, str]:
+        """What this test has recorded of itself since this was last asked. Others may run."""
+        if not nodeid or not self.node_reporters:
+            return {}
+        reporter: Any = self.node_reporter(nodeid)
+        every = {str(name): str(value) for name, value in reporter.attrs.items()}
+        told: dict[str, str] = vars(reporter).setdefault(_TOLD, {})
+        new = dict(every.items() - told.items())
+        told.update(new)
         return new
 
-    def forget_test(self) -> None:
-        self._told = {}
-        self.node_reporters.clear()
-        self.node_reporters_ordered.clear()
+    def forget_test(self, nodeid: str) -> None:
+        if not nodeid or not self.node_reporters:
+            return
+        reporter = self.node_reporter(nodeid)
+        self.node_reporters_ordered.remove(reporter)
+        # pytest's keys are of other types in every version.
+        key = next(key for key, found in self.node_reporters.items() if found is reporter)
+        del self.node_reporters[key]
 
     def take_properties(self) -> tuple[Property, ...]:
         """What has been recorded of the whole run since this was last asked."""

@@ -267,22 +267,23 @@ class Reporter(Spokesman):
         test = self._last if self.test is None else self.test  # reported when no test runs
         self._mark_output()
         if self._notes is not None:
-            self.tell_notes(is_last=report.when == "teardown")
+            self.tell_notes(report.nodeid, is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
         if report.when == "call" or report.outcome != "passed":
             self.speech.flush()
 
-    def tell_notes(self, *, is_last: bool) -> None:
-        """Tell what the test has recorded for the junit file, before the report is told."""
+    def tell_notes(self, nodeid: str = "", *, is_last: bool) -> None:
+        """Tell what the test has recorded for the junit file, before the report is told; without
+        its node id, what the end of the session has."""
         if self._notes is None:
             return
         noted = m.JunitNoted(
-            self.test, is_last, self._notes.take_attributes(), self._notes.take_properties()
+            self.test, is_last, self._notes.take_attributes(nodeid), self._notes.take_properties()
         )
         if noted.attributes or noted.properties:
             self.speech.hold(noted)
         if is_last:
-            self._notes.forget_test()
+            self._notes.forget_test(nodeid)
 
     def _full(self, report: pytest.TestReport, test: int) -> m.Report:
         data = self._serialised(report)
