@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from importlib.metadata import Distribution, DistributionFinder
 
@@ -406,10 +406,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.add_hookspecs(Hooks)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> None:
+) -> Generator[None, object, object]:
     """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
 
     And remember the process as it is before any project code could change it, and watch who asks
@@ -442,6 +442,16 @@ def pytest_load_initial_conftests(
         remember_random()
         remember_inheritance()
         questions(early_config)
+        _tell_of_workers(given)
+    return (yield)
+
+
+def _tell_of_workers(given: Any) -> None:
+    """pytest-cov asks now whether there will be workers, of which ``-n`` need not have told."""
+    from pytest_braid.options import is_watched
+
+    if given.dist == "no" and not is_watched(given):
+        given.dist = "load"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -93,6 +93,15 @@ def test_lines_and_branches_are_exactly_those_of_a_serial_run(
     assert result(measured, *branch, braid=True, workers=workers) == serial
 
 
+@pytest.mark.parametrize("option", ["--threads=3", "--forked", "--mp"])
+def test_options_that_imply_workers_measure_in_them(measured: Suite, option: str) -> None:
+    words = "--cov=.", "--cov-branch", "--cov-report=term-missing", option
+    run = measured.plain("-p", "braid", "-p", "pytest_cov", *words)
+    assert run.exit == 1, run.text
+    (line,) = (line for line in run.lines if line.startswith("measured.py"))
+    assert line in result(measured, "--cov-branch", braid=False)["table"]
+
+
 @pytest.mark.parametrize("recycled", ["--forked", "--max-tests-per-worker=2"])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("branch", [[], ["--cov-branch"]], ids=["lines", "branches"])
