@@ -329,6 +329,7 @@ class ThreadStrands(MainStrand):
     def _interrupt(self) -> None:
         """Ctrl-C: what runs is interrupted, where it was is told, and what is blocked is left."""
         self._let_go()
+        place = self._pool.place()  # before it unwinds
         self._pool.interrupt()
         latest = _clock() + _GRACE
         while self._pool.running and (left := latest - _clock()) > 0:
@@ -336,7 +337,7 @@ class ThreadStrands(MainStrand):
             self._tell_of_ends()
         if isinstance(self._error, KeyboardInterrupt):
             raise self._error
-        if (place := self._pool.place()) is not None:
+        if place is not None:
             raise KeyboardInterrupt().with_traceback(place)
 
 
