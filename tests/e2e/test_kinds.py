@@ -260,6 +260,7 @@ def test_duplicate_node_ids_are_different_tests(suite: Suite) -> None:
     )
     suite.same("-rA")
     suite.same("-rA", workers=1)
+    suite.same("-rA", ours=("--threads=4",), workers=1)
 
 
 def test_the_same_file_given_twice(suite: Suite) -> None:

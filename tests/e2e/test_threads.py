@@ -355,6 +355,17 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
 # --- output and state -------------------------------------------------------------------------
 
 
+def test_a_warning_that_is_an_error_is_raised_without_a_frame_of_ours(suite: Suite) -> None:
+    suite.write(
+        test_a="""
+        import warnings
+        def test_explicit(): warnings.warn_explicit("explicit", UserWarning, "elsewhere.py", 77)
+        def test_warns(): warnings.warn("here")
+        """
+    )
+    suite.same("-W", "error", "--tb=long", ours=("--threads=2",), workers=1)
+
+
 def test_what_a_test_prints_logs_and_warns_of_is_its_own(suite: Suite) -> None:
     suite.write(
         test_a="""

@@ -183,6 +183,7 @@ _REGISTRY = 5
 
 def _warn_explicit(*args: Any, original: Callable[..., None], **more: Any) -> None:
     """Without a registry nothing is remembered, and C does not tell us."""
+    __tracebackhide__ = True
     registry = args[_REGISTRY] if len(args) > _REGISTRY else more.get("registry")
     before, _call.has_registry = _call.has_registry, registry is not None
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import unittest
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache, partial
 from logging import Logger
@@ -83,9 +83,19 @@ class _Detection:
         self._of_fixtures: dict[pytest.FixtureDef[Any], str | None] = {}
         self._results: dict[pytest.FixtureDef[Any], object] = {}
         self._for_all: dict[pytest.FixtureDef[Any], bool] = {}
+        self._repeated: set[int] | None = None
 
     def reason(self, item: pytest.Item) -> str | None:
+        if self._is_repeated(item):
+            return "collected more than once"
         return _of_marks(item) or _of_kind(item) or self._of_closure(item) or self._of_code(item)
+
+    def _is_repeated(self, item: pytest.Item) -> bool:
+        """Whether the collection has this very object twice: it has one set of values."""
+        if self._repeated is None:
+            times = Counter(map(id, getattr(item.session, "items", ())))
+            self._repeated = {identity for identity, count in times.items() if count > 1}
+        return id(item) in self._repeated
 
     # Fixtures.
 
