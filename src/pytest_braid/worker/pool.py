@@ -55,7 +55,7 @@ class Pool:
         """Test to the identity of its thread, while it runs."""
         self.bell, self._rope = os.pipe()
         os.set_blocking(self.bell, False)
-        os.set_blocking(self._rope, False)
+        self._is_rung = False
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
 
@@ -99,14 +99,16 @@ class Pool:
 
     def ring(self) -> None:
         """Wake the thread that waits at the bell."""
-        with contextlib.suppress(BlockingIOError):  # it is about to wake
+        if not self._is_rung:
+            self._is_rung = True
             self._write(self._rope, b"\0")
 
     def hush(self) -> None:
-        """The bell was heard."""
+        """The bell was heard: before anybody looks at what has happened, or what happens meanwhile
+        would ring in vain."""
+        self._is_rung = False
         with contextlib.suppress(BlockingIOError):
-            while self._read(self.bell, _ROOM):
-                pass
+            self._read(self.bell, _ROOM)
 
     def take_over(self) -> Over | None:
         """A test that is over, in the order in which they ended."""

@@ -28,6 +28,9 @@ from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.pool import Job, Over, Pool, outbox
 from pytest_braid.worker.speech import Reporter
 
+_BRISK = 0.005
+"""Seconds from one test to the next that are short."""
+
 _GRACE = 0.5
 """Seconds that interrupted tests have to end, of which some may be blocked in the kernel."""
 
@@ -68,6 +71,10 @@ class ThreadStrands(MainStrand):
         """What is not a test and was read last: there is nothing for this worker, or no more."""
         self._has_asked = False
         self._is_stopping = False
+        self._is_brisk = False
+        """Whether tests begin one shortly after the other."""
+        self._began = 0.0
+        """When the last one began."""
         self._wanting = 0
         """Teardowns that wait to know what comes next."""
         self._news = threading.Condition()
@@ -88,7 +95,8 @@ class ThreadStrands(MainStrand):
             self._either.register(descriptor, select.POLLIN)
 
     def _users(self) -> list[pytest.Item]:
-        return self._tree.users()
+        """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
+        return [] if self._strands == 1 else self._tree.users()
 
     # --- what the main thread does ------------------------------------------------------------
 
@@ -104,7 +112,7 @@ class ThreadStrands(MainStrand):
         with self._isolation, self._guard or nullcontext():
             try:
                 yield from self._deal()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, pytest.exit.Exception):
                 self._interrupt()
                 raise
             finally:
@@ -113,7 +121,7 @@ class ThreadStrands(MainStrand):
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
         while self._pool.running or self._planned or self._aside or not self._is_over():
             self._tell_of_ends()
-            if self._error is not None and not self._pool.running:
+            if self._error is not None and (not self._pool.running or self._ends_at_once()):
                 raise self._error
             if not self._is_stopping:
                 self._read_queue()
@@ -124,6 +132,10 @@ class ThreadStrands(MainStrand):
                 self._wait_for_news()
         self._tear_down_rest()
         self.retires = self._answer == RETIRE and not self._is_stopping
+
+    def _ends_at_once(self) -> bool:
+        """Whether what runs beside is not waited for, as a serial run waits for nothing then."""
+        return isinstance(self._error, KeyboardInterrupt | pytest.exit.Exception)
 
     def _is_over(self) -> bool:
         return self._answer in (FINISH, RETIRE)
@@ -156,6 +168,12 @@ class ThreadStrands(MainStrand):
         self._say_stopping()
 
     def _start(self, test: int) -> None:
+        """With one strand and short tests, the next is known before this one asks for it: as pytest
+        knows it. A long one does not bind another to this worker."""
+        now = self._reporter.clock()
+        self._is_brisk, self._began = now - self._began < _BRISK, now
+        if self._strands == 1 and self._is_brisk and not self._aside:
+            self._read_ahead()
         nextitem = self._later()
         strand = self._pool.next_strand
         self._reporter.announce(test, strand)
@@ -244,6 +262,12 @@ class ThreadStrands(MainStrand):
             if record < 0:
                 return
 
+    def _read_ahead(self) -> None:
+        """Take one more, if it is there."""
+        record = self._queue.read()
+        if record is not None:
+            self._take_in(record)
+
     def _wants_tests(self) -> bool:
         if self._is_over() or self._is_stopping:
             return False
@@ -327,7 +351,9 @@ class ThreadStrands(MainStrand):
         self._pool.close()
 
     def _interrupt(self) -> None:
-        """Ctrl-C: what runs is interrupted, where it was is told, and what is blocked is left."""
+        """Ctrl-C, or as much from a test: what runs is interrupted, where it was is told, and what
+        is blocked is left."""
+        is_from_outside = self._error is None
         self._let_go()
         place = self._pool.place()  # before it unwinds
         self._pool.interrupt()
@@ -335,9 +361,9 @@ class ThreadStrands(MainStrand):
         while self._pool.running and (left := latest - _clock()) > 0:
             self._bell.poll(1000 * left)
             self._tell_of_ends()
-        if isinstance(self._error, KeyboardInterrupt):
+        if is_from_outside and isinstance(self._error, KeyboardInterrupt):
             raise self._error
-        if place is not None:
+        if is_from_outside and place is not None:
             raise KeyboardInterrupt().with_traceback(place)
 
 
