@@ -14,7 +14,7 @@ from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from tests.schedule.fleet import Fleet, Habits
 from tests.schedule.plays import Mischief, play_adversary
-from tests.schedule.test_runs import crash_rates, seeds, thousands
+from tests.schedule.test_runs import crash_rates, hundreds, seeds
 from tests.schedule.test_unit_runs import durations, names
 
 RESOURCES = (("b", 2), ("c", 3))
@@ -80,7 +80,7 @@ def fleets_in(modes: tuple[Mode, ...]) -> st.SearchStrategy[Fleet]:
 fleets = fleets_in(tuple(Mode))
 
 
-@thousands
+@hundreds
 @given(fleets, seeds)
 def test_every_test_runs_exactly_once(fleet: Fleet, seed: int) -> None:
     play_adversary(fleet, seed, Mischief())
@@ -88,7 +88,7 @@ def test_every_test_runs_exactly_once(fleet: Fleet, seed: int) -> None:
     assert not fleet.gave_up
 
 
-@thousands
+@hundreds
 @given(fleets, seeds, crash_rates)
 def test_crashes_lose_no_test_unless_the_limit_is_reached(
     fleet: Fleet, seed: int, crash_rate: float
@@ -97,7 +97,7 @@ def test_crashes_lose_no_test_unless_the_limit_is_reached(
     assert fleet.gave_up or not fleet.scheduler.unfinished
 
 
-@thousands
+@hundreds
 @given(fleets, seeds, st.just(0.0) | crash_rates, st.integers(0, 300))
 def test_a_stop_ends_the_run_at_any_moment(
     fleet: Fleet, seed: int, crash_rate: float, step: int

@@ -16,6 +16,8 @@ from tests.schedule.fleet import SLICED, Fleet, Habits
 from tests.schedule.plays import Mischief, play_adversary
 
 thousands = settings(max_examples=1000, deadline=None)
+hundreds = settings(max_examples=250, deadline=None)
+"""Of runs that take ten times as long."""
 
 fleets = st.builds(
     Fleet,

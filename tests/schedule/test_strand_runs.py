@@ -19,7 +19,7 @@ from pytest_braid.model import events as e
 from pytest_braid.model.tests import SchedulerSettings, TestSpec
 from pytest_braid.schedule.scheduler import Scheduler
 from tests.schedule.fleet import SLICED, Record
-from tests.schedule.test_runs import crash_rates, seeds, thousands
+from tests.schedule.test_runs import crash_rates, hundreds, seeds
 
 MOST_STEPS = 20_000
 
@@ -229,26 +229,26 @@ runs = st.builds(
 steps = st.integers(0, 200)
 
 
-@thousands
+@hundreds
 @given(runs)
 def test_every_test_runs_exactly_once(run: Run) -> None:
     run.play()
     assert not run.gave_up
 
 
-@thousands
+@hundreds
 @given(runs, crash_rates)
 def test_crashes_lose_no_test_and_suspects_run_alone(run: Run, crash_rate: float) -> None:
     run.play(crash_rate)
 
 
-@thousands
+@hundreds
 @given(runs, st.just(0.0) | crash_rates, steps)
 def test_a_stop_ends_the_run_at_any_moment(run: Run, crash_rate: float, step: int) -> None:
     run.play(crash_rate, stop_at=step)
 
 
-@thousands
+@hundreds
 @given(runs, st.just(0.0) | crash_rates, steps)
 def test_a_worker_that_stops_ends_what_it_runs(run: Run, crash_rate: float, step: int) -> None:
     run.play(crash_rate, fail_at=step)
