@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import assert_never
 
 from pytest_braid.model.commands import (
@@ -651,22 +652,31 @@ class Fleet:
 
     def check_order(self, tests: Sequence[int]) -> None:
         """Nobody was passed by who takes what it needs."""
-        if self.settings.mode not in SLICED or self.with_unit:
+        if self.settings.mode not in SLICED or self.with_unit or not self.needy:
             return
         for test in tests:
-            mine = self.rank(test), self.needs[test]
+            mine = self.ranks[test], self.needs[test]
             passed = [
                 other
                 for other in self.undealt
-                if self.rank(other) < mine[0] and is_clash(self.needs[other], mine[1])
+                if self.ranks[other] < mine[0] and is_clash(self.needs[other], mine[1])
             ]
             assert not passed, f"{passed} were passed by {test}"
 
-    def rank(self, test: int) -> tuple[int, int]:
-        """Its place in line."""
-        circle = self.needs[test].circle
+    @cached_property
+    def needy(self) -> bool:
+        """Whether any test needs more than a worker."""
+        return any(needs != PLAIN for needs in self.needs)
+
+    @cached_property
+    def ranks(self) -> list[tuple[int, int]]:
+        """The place of each test in line."""
         circles = [needs.circle for needs in self.needs]
-        return (len(circles) if circle is None else circles.index(circle)), test
+        first = {circle: circles.index(circle) for circle in {*circles}}
+        return [
+            (len(circles) if circle is None else first[circle], test)
+            for test, circle in enumerate(circles)
+        ]
 
     def check_needs(self, test: int) -> None:
         """It may run beside those that run."""
