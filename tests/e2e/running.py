@@ -245,6 +245,12 @@ class Running:
                     process.send_signal(signum)
                 psutil.wait_procs([process], BOUND)
 
+    def await_death(self, pid: int) -> None:
+        """Wait until this one of its processes is gone, by itself."""
+        found = [process for process in self.processes() if process.pid == pid]
+        _, alive = psutil.wait_procs(found, BOUND)
+        assert not alive
+
     def press(self, keys: bytes) -> None:
         """Type on the terminal."""
         assert self._terminal is not None

@@ -442,6 +442,7 @@ def test_a_thread_that_a_test_left_behind_may_end_the_process(stage: Stage) -> N
             hold("later")
             os._exit(0)
         def test_leaves_a_thread():
+            note("pid", os.getpid())
             threading.Thread(target=later, daemon=True).start()
             hold("a")
         def test_other(): hold("other")
@@ -452,6 +453,7 @@ def test_a_thread_that_a_test_left_behind_may_end_the_process(stage: Stage) -> N
     run.release("a")
     run.expect("finished test_a.py::test_leaves_a_thread")
     run.release("later")
+    run.await_death(int(run.noted("pid")[0]))
     run.release("other")
     ended = run.end()
     assert (ended.exit, ended.counts) == (1, {"passed": 2, "errors": 1})

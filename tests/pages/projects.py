@@ -109,6 +109,7 @@ class Project:
         path = [str(self._tools), str(Path(sys.executable).parent), os.environ["PATH"]]
         return kept | {
             "PATH": os.pathsep.join(path),
+            "PYTHONUNBUFFERED": "1",  # errors stand where they were written, as on a terminal
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
