@@ -406,10 +406,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.add_hookspecs(Hooks)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> Generator[None, object, object]:
+) -> None:
     """Register ``--forked`` unless pytest-forked has: all installed plugins are loaded by now.
 
     And remember the process as it is before any project code could change it, and watch who asks
@@ -442,16 +442,31 @@ def pytest_load_initial_conftests(
         remember_random()
         remember_inheritance()
         questions(early_config)
-        _tell_of_workers(given)
-    return (yield)
 
 
-def _tell_of_workers(given: Any) -> None:
-    """pytest-cov asks now whether there will be workers, of which ``-n`` need not have told."""
-    from pytest_braid.options import is_watched
+@pytest.hookimpl
+def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
+    if plugin_name == "pytest_cov":
+        manager.register(BeforeCov(), "braid-before-cov")
 
-    if given.dist == "no" and not is_watched(given):
-        given.dist = "load"
+
+class BeforeCov:
+    """pytest-cov asks before any other whether there will be workers, of which ``-n`` need not have
+    told."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_load_initial_conftests(
+        self, early_config: pytest.Config, args: list[str]
+    ) -> Generator[None, None, None]:
+        given = early_config.known_args_namespace
+        is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
+        asks = "--forked" in args or _asks_for_workers(given, early_config)
+        if given.numprocesses != 0 and asks and given.dist == "no" and not is_worker:
+            from pytest_braid.options import is_watched
+
+            if not is_watched(given):
+                given.dist = "load"
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

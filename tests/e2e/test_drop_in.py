@@ -410,7 +410,8 @@ def test_workers_of_rerunfailures_are_forked_and_connect_for_themselves(stage: S
     )
     run = stage.run("-p", "pytest_rerunfailures", "--start-method=fork")
     assert (run.exit, run.counts) == (0, {"passed": 10, "rerun": 1})
-    assert run.notes == ["connected secret"] * 4  # the one that collects, two, and another
+    assert {*run.notes} == {"connected secret"}
+    assert len(run.notes) in (3, 4)  # the one that collects, two, and another where it is needed
 
 
 def test_threads_of_a_worker_ask_the_counts_of_rerunfailures_one_by_one() -> None:

@@ -166,11 +166,14 @@ before = gc.get_freeze_count()
 kept = [Node() for _ in range(1000)]
 garbage = weakref.ref(Node())
 gc.collect(1)
+interpreter.freeze_what_is_left()
 print("young:", gc.get_freeze_count() > before)
 gc.collect()
+interpreter.freeze_what_is_left()
 print("full:", gc.get_freeze_count() >= before + 1000, "garbage:", garbage())
 print("all are found:", sum(type(each) is Node for each in gc.get_objects()))
 kept = None
+interpreter.freeze_what_is_left()
 print("frozen:", interpreter.is_frozen())
 print("collected:", gc.collect() >= 1000, gc.get_freeze_count() < 1000, gc.callbacks)
 """

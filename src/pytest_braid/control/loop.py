@@ -28,6 +28,7 @@ from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
+from pytest_braid.seam.interpreter import freeze_what_is_left
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.queue import END, FINISH, RETIRE
 from pytest_braid.wire.values import unpack
@@ -154,6 +155,7 @@ class Loop:
             self._forward_interrupt()
         self._watch.look(at, talking)
         self._live.show()
+        freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)

@@ -117,16 +117,30 @@ def is_frozen() -> bool:
     return vars(gc).get("__getattr__") is _thawed
 
 
+_collections: int | None = None
+"""Full collections until the heap was frozen last, where it is to be kept frozen."""
+
+
 def keep_frozen() -> None:
-    """Freeze what each full collection leaves, too. A process that keeps more and more (reports of
-    all tests) would else look at all of it again and again. That is no garbage; what becomes
-    garbage later, and is a cycle, is little: it was in use at that moment."""
-    gc.callbacks.append(_freeze_what_is_left)
+    """From now on, let :func:`freeze_what_is_left` freeze what full collections leave, too. A
+    process that keeps more and more (reports of all tests) would else look at all of it again and
+    again. That is no garbage; what becomes garbage later, and is a cycle, is little: it was in use
+    at that moment."""
+    global _collections  # noqa: PLW0603 -- a fact of this process
+    _collections = _full_collections()
 
 
-def _freeze_what_is_left(phase: str, info: dict[str, int]) -> None:
-    if phase == "stop" and info["generation"] == _OLDEST:
+def freeze_what_is_left() -> None:
+    """To be called now and then. No callback of the collector's does so: Ctrl-C that meets one is
+    lost."""
+    if _collections is not None and _collections != _full_collections():
+        keep_frozen()
         freeze()
+
+
+def _full_collections() -> int:
+    count: int = gc.get_stats()[_OLDEST]["collections"]
+    return count
 
 
 _OLDEST = 2
@@ -135,8 +149,8 @@ _OLDEST = 2
 
 def thaw() -> None:
     """Undo :func:`freeze` and :func:`keep_frozen`."""
-    with contextlib.suppress(ValueError):
-        gc.callbacks.remove(_freeze_what_is_left)
+    global _collections  # noqa: PLW0603 -- a fact of this process
+    _collections = None
     vars(gc).update(_searches)
     vars(gc).pop("__getattr__", None)
     gc.unfreeze()
