@@ -149,7 +149,7 @@ def test_other_tests_run_as_ever(stage: Stage) -> None:
         test_a=USUAL
         + """
     @concurrent_test
-    def one(): note("concurrent", threading.current_thread().name)
+    def one(): note("concurrent", threading.current_thread().name[:12])
     generate_tests(globals())
     def test_plain(): note("plain", threading.current_thread().name)
 """
@@ -158,7 +158,7 @@ def test_other_tests_run_as_ever(stage: Stage) -> None:
     running.replace_command(*running.command[:3], "-p", "braid")
     ended = running.start().end()
     assert ended.counts == {"passed": 3}
-    assert {*ended.notes} == {"concurrent braid-strand-1", "plain MainThread"}
+    assert {*ended.notes} == {"concurrent braid-strand", "plain MainThread"}
 
 
 def test_the_runner_by_itself(suite: Suite) -> None:

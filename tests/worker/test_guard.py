@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import pytest
 
 from pytest_braid.capture.ownership import owned, owner, values
 from pytest_braid.seam import threads
+from pytest_braid.worker import project
 from pytest_braid.worker.guard import Guard
 
 
@@ -88,7 +90,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "os.umask": (lambda: os.umask(0), "os.umask()"),
     "os.system": (lambda: os.system("true"), "os.system('true')"),
     "os.fork": (os.fork, "os.fork()"),
-    "os.kill": (lambda: os.kill(os.getpid(), 0), f"os.kill({os.getpid()}, 0)"),
+    "os.kill": (lambda: os.kill(os.getpid(), 0), "os.kill("),
     "os.posix_spawn": (
         lambda: os.posix_spawn("/bin/true", ["true"], {}),
         "os.posix_spawn('/bin/true')",
@@ -285,3 +287,8 @@ def test_after_its_end_nothing_is_refused(
 def test_two_at_a_time_are_a_mistake(pytestconfig: pytest.Config) -> None:
     with pytest.raises(AssertionError), Guard(pytestconfig):
         pass
+
+
+def test_a_script_of_an_environment_below_the_project_is_none_of_its_own() -> None:
+    assert not project.is_own(str(Path(sysconfig.get_path("scripts")) / "pytest"))
+    assert project.is_own(__file__)

@@ -18,6 +18,7 @@ _FOREIGN = tuple(
     for path in (
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib"),
+        sysconfig.get_path("scripts"),  # pytest's own, in an environment below the project
         Path(inspect.getfile(pytest)).parent,
         Path(inspect.getfile(pytest.Item)).parent,
         Path(inspect.getfile(pluggy)).parent,
