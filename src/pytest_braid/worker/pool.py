@@ -104,11 +104,11 @@ class Pool:
             self._write(self._rope, b"\0")
 
     def hush(self) -> None:
-        """The bell was heard: before anybody looks at what has happened, or what happens meanwhile
-        would ring in vain."""
-        self._is_rung = False
+        """The bell was heard. First it is emptied, then it may be rung again, and only then does
+        anybody look at what has happened: in another order a ring could be lost."""
         with contextlib.suppress(BlockingIOError):
             self._read(self.bell, _ROOM)
+        self._is_rung = False
 
     def take_over(self) -> Over | None:
         """A test that is over, in the order in which they ended."""
