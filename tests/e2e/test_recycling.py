@@ -542,7 +542,8 @@ def test_ctrl_c_at_any_moment_tears_down_and_runs_nothing_twice(stage: Stage) ->
         run.send(signal.SIGINT)
         ended = run.end()
         assert ended.exit == pytest.ExitCode.INTERRUPTED
-        assert set(ended.ran.values()) == {1}
+        assert set(ended.ran.values()) <= {1}
+        assert ended.ran or count == 2  # the first two notes may be one "up" of each worker
         found = noted(ended, ["up", "down"])
         assert found["up"] <= found["down"]  # it may have met the fixture before the note
         assert len(ended.ran) < 400
