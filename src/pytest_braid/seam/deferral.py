@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.seam.hooks import dress_callers
+
 REPORTING = (
     "pytest_runtest_logstart",
     "pytest_runtest_logreport",
@@ -23,27 +25,10 @@ Outbox = Callable[[], list[Call] | None]
 
 def defer(config: pytest.Config, outbox: Outbox) -> None:
     """Let calls of the reporting hooks wait wherever ``outbox`` says so."""
-    for name in REPORTING:
-        _let_wait(getattr(config.hook, name), outbox)
-    # Where a folder's conftest has no part in it, pytest calls the hook through a copy.
-    manager: Any = config.pluginmanager
-    subset = manager.subset_hook_caller
-
-    def waiting_subset(name: str, *args: Any, **more: Any) -> Any:
-        caller = subset(name, *args, **more)
-        if name in REPORTING:
-            _let_wait(caller, outbox)
-        return caller
-
-    manager.subset_hook_caller = waiting_subset
+    dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox))
 
 
-def _let_wait(caller: Any, outbox: Outbox) -> None:
-    """Give one caller a class of its own."""
-    kind: Any = type(caller)
-    if hasattr(kind, "waits"):
-        return
-
+def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
     def call(self: Any, **given: Any) -> Any:
         waiting = outbox()
         if waiting is None:
@@ -58,8 +43,4 @@ def _let_wait(caller: Any, outbox: Outbox) -> None:
         else:
             waiting.append(lambda: kind.call_historic(self, *args, **given))
 
-    caller.__class__ = type(
-        kind.__name__,
-        (kind,),
-        {"__slots__": (), "waits": True, "__call__": call, "call_historic": call_historic},
-    )
+    return {"__call__": call, "call_historic": call_historic}

@@ -1,12 +1,14 @@
-"""pluggy's call of a hook, where an argument must be decided as late as the call."""
+"""pluggy's callers of hooks, where a call is to do more than to call."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
+
+from pytest_braid.seam.routing import dress
 
 _HOOK = "pytest_runtest_teardown"
 _CHECK = "_verify_all_args_are_provided"
@@ -31,32 +33,40 @@ def decide_nextitem(config: pytest.Config, decided: Callable[[Any], Any]) -> Non
     one can be replaced. Without that method the stand-in is passed, which serves all but
     ``is None``.
     """
-    manager: Any = config.pluginmanager
-    if not hasattr(getattr(config.hook, _HOOK), _CHECK):
-        return
-    _let_decide(getattr(config.hook, _HOOK), decided)
-    # Where a folder's conftest has no part in it, pytest calls the hook through a copy.
-    subset = manager.subset_hook_caller
-
-    def deciding_subset(name: str, *args: Any, **more: Any) -> Any:
-        caller = subset(name, *args, **more)
-        if name == _HOOK:
-            _let_decide(caller, decided)
-        return caller
-
-    manager.subset_hook_caller = deciding_subset
+    if hasattr(getattr(config.hook, _HOOK), _CHECK):
+        dress_callers(config, (_HOOK,), lambda kind: _deciding(kind, decided))
 
 
-def _let_decide(caller: Any, decided: Callable[[Any], Any]) -> None:
-    """Give one caller a class of its own."""
-    kind: Any = type(caller)
-    if hasattr(kind, "decides"):
-        return
-
+def _deciding(kind: Any, decided: Callable[[Any], Any]) -> dict[str, Any]:
     def check(self: Any, given: dict[str, Any]) -> None:
         given["nextitem"] = decided(given["nextitem"])
         getattr(kind, _CHECK)(self, given)
 
-    caller.__class__ = type(
-        kind.__name__, (kind,), {"__slots__": (), "decides": True, _CHECK: check}
-    )
+    return {_CHECK: check}
+
+
+def dress_callers(
+    config: pytest.Config, names: Collection[str], methods: Callable[[Any], dict[str, Any]]
+) -> None:
+    """Give the callers of these hooks classes of their own. ``methods`` makes of the class that one
+    had what it is to have in addition."""
+    manager: Any = config.pluginmanager
+    for name in names:
+        _dress_once(getattr(config.hook, name), methods)
+    # Where a folder's conftest has no part in it, pytest calls the hook through a copy.
+    subset = manager.subset_hook_caller
+
+    def dressed_subset(name: str, *args: Any, **more: Any) -> Any:
+        caller = subset(name, *args, **more)
+        if name in names:
+            _dress_once(caller, methods)
+        return caller
+
+    manager.subset_hook_caller = dressed_subset
+
+
+def _dress_once(caller: Any, methods: Callable[[Any], dict[str, Any]]) -> None:
+    """A copy with nothing left out is the caller itself."""
+    kind = type(caller)
+    if not hasattr(kind, "is_dressed"):
+        dress(caller, {"__slots__": (), "is_dressed": True, **methods(kind)})

@@ -9,20 +9,15 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.seam.deferral import REPORTING
 from pytest_braid.seam.routing import Values, missing
 
-_HOOKS = (
-    "pytest_runtest_logstart",
-    "pytest_runtest_logreport",
-    "pytest_runtest_logfinish",
-    "pytest_warning_recorded",
-)
 _EXECUTE = "_hookexec"
 
 
 def probe(config: pytest.Config) -> str | None:
     """Whether a hook is called through what is to be locked."""
-    for name in _HOOKS:
+    for name in REPORTING:
         reason = missing(getattr(config.hook, name), {_EXECUTE: None})
         if reason is not None:
             return reason
@@ -39,7 +34,7 @@ def isolated(config: pytest.Config, _: Values) -> Iterator[None]:
     """
     lock = RLock()
     with ExitStack() as stack:
-        for name in _HOOKS:
+        for name in REPORTING:
             stack.enter_context(_locked(getattr(config.hook, name), lock))
         yield
 
