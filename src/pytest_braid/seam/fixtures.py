@@ -32,10 +32,8 @@ def why_not(session: pytest.Session) -> str | None:
     wanted = {
         "Session._setupstate": state is not None,
         "SetupState": all(
-            hasattr(state, name)
-            for name in ("stack", "setup", "addfinalizer", "teardown_exact", "is_node_active")
-        )
-        or (state is not None and not hasattr(state, "is_node_active") and hasattr(state, "stack")),
+            hasattr(state, name) for name in ("stack", "setup", "addfinalizer", "teardown_exact")
+        ),
         "FixtureDef.execute, .finish": all(
             hasattr(private.FixtureDef, name) for name in ("execute", "finish", "addfinalizer")
         ),
@@ -61,12 +59,16 @@ def _has_mapping(session: pytest.Session) -> bool:
     return found is None or _MAPPING in vars(found)
 
 
-def replace_setup_state(session: pytest.Session, tree: object) -> object:
-    """Put something in the place of the session's ``SetupState``; returns what was there."""
+def setup_state(session: pytest.Session) -> object:
+    """The session's ``SetupState``, or what stands in its place."""
+    state: object = session._setupstate
+    return state
+
+
+def replace_setup_state(session: pytest.Session, tree: object) -> None:
+    """Put something in the place of the session's ``SetupState``."""
     holder: Any = session
-    before: object = holder._setupstate
     holder._setupstate = tree
-    return before
 
 
 def mapping_of(item: pytest.Item | pytest.Session) -> Any:
@@ -87,11 +89,11 @@ def mapping_behind(request: Any) -> Any:
 
 def definitions(item: pytest.Item, name: str) -> Sequence[Any] | None:
     """All definitions of that name that the test can see, the nearest one last."""
-    holder: Any = item
-    known = holder._fixtureinfo.name2fixturedefs.get(name)
+    known = visible(item).get(name)
     if known is not None:
-        return known  # type: ignore[no-any-return]
-    found: Sequence[Any] | None = holder.session._fixturemanager.getfixturedefs(name, item)
+        return known
+    manager: Any = item.session._fixturemanager
+    found: Sequence[Any] | None = manager.getfixturedefs(name, item)
     return found
 
 
@@ -136,26 +138,17 @@ def is_set_up(instance: Any) -> bool:
 
 def forget_failure(instance: Any) -> None:
     """Let it be set up again, if that has failed."""
-    if is_set_up(instance) and instance.cached_result[2] is not None:
+    if is_set_up(instance) and failure_of(instance) is not None:
         instance.cached_result = None
         instance._finalizers.clear()
 
 
+def failure_of(instance: Any) -> tuple[BaseException, TracebackType | None] | None:
+    """What its setup has raised, and where."""
+    failure: tuple[BaseException, TracebackType | None] | None = instance.cached_result[2]
+    return failure
+
+
 def value_of(instance: Any) -> object:
-    """Its value.
-
-    Raises :class:`Failed` if its setup has failed.
-    """
-    value, _, failure = instance.cached_result
-    if failure is not None:
-        raise Failed(*failure)
+    value: object = instance.cached_result[0]
     return value
-
-
-class Failed(Exception):  # noqa: N818 -- it is told at once, as what it holds
-    """The setup of a fixture has failed before, with ``error``."""
-
-    def __init__(self, error: BaseException, traceback: TracebackType | None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.traceback = traceback
