@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,10 @@ class Local:
         asides = [*map(self._aside, session.items)]
         self._strands = Strands(asides)
         self._record_start(session, tuple(asides))
-        strands = make_strands(session, self._threads, asides, self._record)
-        for item, nextitem in strands.tests():
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        with closing(Items(len(session.items))) as queue:
+            strands = make_strands(session, queue, self._threads, asides, self._record)
+            for item, nextitem in strands.tests():
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
@@ -90,24 +92,16 @@ class Local:
 
 def make_strands(
     session: pytest.Session,
+    queue: Any,
     threads: int,
     asides: list[str | None],
     record: Callable[[e.RunEvent], None],
 ) -> ThreadStrands:
-    """Strands for all items of a session that has no worker."""
-    queue: Any = Items(len(session.items))
+    """Strands for the items of a session that has no worker."""
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
-    return ThreadStrands(
-        session,
-        queue,
-        claim,
-        teller,
-        limit,
-        strands=threads,
-        asides=asides,
-    )
+    return ThreadStrands(session, queue, claim, teller, limit, strands=threads, asides=asides)
 
 
 class Items:

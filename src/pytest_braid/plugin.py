@@ -426,12 +426,7 @@ def pytest_load_initial_conftests(
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
         early_config.addinivalue_line("markers", _FORKED_MARK)
-    is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
-    if (
-        given.numprocesses != 0
-        and not is_worker
-        and ("--forked" in args or _asks_for_workers(given, early_config))
-    ):
+    if _may_have_workers(early_config, args):
         if AsTheyAre not in sys.meta_path:
             sys.meta_path.insert(0, AsTheyAre)
         from pytest_braid.seam.identity import questions
@@ -459,9 +454,7 @@ class BeforeCov:
         self, early_config: pytest.Config, args: list[str]
     ) -> Generator[None, None, None]:
         given = early_config.known_args_namespace
-        is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
-        asks = "--forked" in args or _asks_for_workers(given, early_config)
-        if given.numprocesses != 0 and asks and given.dist == "no" and not is_worker:
+        if given.dist == "no" and _may_have_workers(early_config, args):
             from pytest_braid.options import is_watched
 
             if not is_watched(given):
@@ -507,6 +500,14 @@ def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
     if option.threads is None and config.getini("braid_threads") not in ("", "0"):
         return True
     return bool(option.tx) and (option.distload or option.dist != "no")
+
+
+def _may_have_workers(early_config: pytest.Config, args: list[str]) -> bool:
+    """The same before all options are known, and for no worker of a run."""
+    given = early_config.known_args_namespace
+    is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
+    asks = "--forked" in args or _asks_for_workers(given, early_config)
+    return given.numprocesses != 0 and asks and not is_worker
 
 
 def _refuse(option: Any) -> None:

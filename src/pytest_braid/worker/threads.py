@@ -47,7 +47,8 @@ class ThreadStrands(MainStrand):
         queue empty       asks for more, and hears that there is nothing
         2, 3 are over     1 is yielded
 
-    With one strand nothing is planned ahead, and all tests run in the order of the queue.
+    With one strand all tests run in the order of the queue, and no more than the next one is known,
+    as pytest knows it.
     """
 
     def __init__(
@@ -168,8 +169,8 @@ class ThreadStrands(MainStrand):
         self._say_stopping()
 
     def _start(self, test: int) -> None:
-        """With one strand and short tests, the next is known before this one asks for it: as pytest
-        knows it. A long one does not bind another to this worker."""
+        """With one strand and short tests, the next is known before this one asks for it. A long
+        one does not bind another to this worker."""
         now = self._reporter.clock()
         self._is_brisk, self._began = now - self._began < _BRISK, now
         if self._strands == 1 and self._is_brisk and not self._aside:
@@ -177,9 +178,8 @@ class ThreadStrands(MainStrand):
         nextitem = self._later()
         strand = self._pool.next_strand
         self._reporter.announce(test, strand)
-        self._claim.set(
-            test, strand
-        )  # now, or killed in between, the last would be told as not over
+        # Now: killed in between, the last one would be told as not over.
+        self._claim.set(test, strand)
         self._pool.start(Job(test, lambda: self._run(test, strand, nextitem)))
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
