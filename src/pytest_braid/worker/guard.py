@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 import pytest
 
 from pytest_braid.capture.ownership import Owner, owner
+from pytest_braid.model.variables import variable
 from pytest_braid.seam import patchers
 from pytest_braid.worker import project
 from pytest_braid.worker.aside import fixture_reason
@@ -142,7 +143,7 @@ class _State:
 
 _state: Final = _State()
 
-_permitted: ContextVar[bool] = ContextVar("pytest_braid_permitted", default=False)
+_permitted: ContextVar[bool] = variable("pytest_braid_permitted", False)
 
 
 # What Python tells of.

@@ -14,11 +14,13 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
+from pytest_braid.model.variables import variable
+
 _ROOM = 4096
 
 Call = Callable[[], object]
 
-outbox: contextvars.ContextVar[list[Call] | None] = contextvars.ContextVar("outbox", default=None)
+outbox: contextvars.ContextVar[list[Call] | None] = variable("outbox", None)
 """What a test on a strand has reported, until it is told."""
 
 
