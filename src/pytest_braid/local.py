@@ -23,28 +23,33 @@ from pytest_braid.options import is_watched, threads_of
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
-from pytest_braid.worker.aside import reason
+from pytest_braid.worker.aside import reason_for
 from pytest_braid.worker.threads import ThreadStrands
 
 
 class Local:
-    """Runs the session's tests in up to ``threads`` threads. Those for which ``aside`` has a reason
-    run by themselves, in the main thread."""
+    """Runs the session's tests in up to ``threads`` threads, and the async ones as up to ``tasks``
+    tasks. Those for which ``aside`` has a reason run by themselves, in the main thread."""
 
     def __init__(
         self,
         threads: int,
+        tasks: int = 0,
         log: Path | None = None,
-        aside: Callable[[pytest.Item], str | None] = reason,
+        aside: Callable[[pytest.Item], str | None] | None = None,
     ) -> None:
         self._threads = threads
-        self._aside = aside
+        self._tasks = tasks
+        self._aside = aside or reason_for(threads, tasks)
         self._log = None if log is None else EventLog(log)
-        self._strands = Strands(())
+        self._strands = Strands((), threads, tasks)
         self._nodeids: tuple[str, ...] = ()
 
     def pytest_report_header(self) -> str:
-        return f"braid: {self._threads} tests at once, in threads of this process"
+        if not self._tasks:
+            return f"braid: {self._threads} tests at once, in threads of this process"
+        beside = f", beside {self._threads} in threads" if self._threads else ""
+        return f"braid: {self._tasks} async tests at once, as tasks in this process{beside}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -56,10 +61,12 @@ class Local:
 
     def _run(self, session: pytest.Session) -> None:
         asides = [*map(self._aside, session.items)]
-        self._strands = Strands(asides)
+        self._strands = Strands(asides, self._threads, self._tasks)
         self._record_start(session, tuple(asides))
         with closing(Items(len(session.items))) as queue:
-            strands = make_strands(session, queue, self._threads, asides, self._record)
+            strands = make_strands(
+                session, queue, asides, self._record, threads=self._threads, tasks=self._tasks
+            )
             for item, nextitem in strands.tests():
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if session.shouldfail:
@@ -93,15 +100,19 @@ class Local:
 def make_strands(
     session: pytest.Session,
     queue: Any,
-    threads: int,
     asides: list[str | None],
     record: Callable[[e.RunEvent], None],
+    *,
+    threads: int,
+    tasks: int = 0,
 ) -> ThreadStrands:
     """Strands for the items of a session that has no worker."""
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
-    return ThreadStrands(session, queue, claim, teller, limit, strands=threads, asides=asides)
+    return ThreadStrands(
+        session, queue, claim, teller, limit, threads=threads, tasks=tasks, asides=asides
+    )
 
 
 class Items:
@@ -109,7 +120,8 @@ class Items:
 
     def __init__(self, count: int) -> None:
         self._next = iter(range(count))
-        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+        self.descriptor, other = os.pipe()  # readable from now on: it is at its end
+        os.close(other)
 
     def read(self) -> int:
         return next(self._next, FINISH)
@@ -185,5 +197,6 @@ def run_concurrent(session: pytest.Session) -> bool | None:
     output.say(
         session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
     )
+    reason = reason_for(threads, 0)
     local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
     return local.pytest_runtestloop(session)

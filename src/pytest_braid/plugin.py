@@ -66,6 +66,18 @@ def threads_value(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def tasks_value(text: str) -> int:
+    """The value of ``--tasks``: a number of tasks."""
+    import argparse
+
+    from pytest_braid.options import tasks_value
+
+    try:
+        return tasks_value(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seconds_value(text: str) -> float:
     """A number of seconds, zero excluded."""
     import argparse
@@ -232,6 +244,14 @@ OPTIONS = (
         {"metavar": "N", "type": threads_value},
     ),
     Option(
+        ("--tasks",),
+        "Each worker runs up to this many async tests at once, as tasks of one asyncio event loop, "
+        "their async fixtures included. Those that change what all tasks share step aside, as with "
+        "--threads; other tests run as they do without it. Without -n one worker is used. Without "
+        "a number: 100. Default: the ini option braid_tasks; without it, no tasks.",
+        {"metavar": "N", "type": tasks_value, "nargs": "?", "const": 100},
+    ),
+    Option(
         ("--test-timeout",),
         "A test that takes longer than this fails, with the stacks of all threads, and its worker "
         "is replaced; setup and teardown count. Without -n one worker is used. The mark "
@@ -381,6 +401,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
+    parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])
@@ -479,26 +500,27 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings is not None:
         _start(config, settings)
-    elif config.option.threads:
+    elif config.option.threads or config.option.tasks:
         from pathlib import Path
 
         from pytest_braid.local import Local
 
-        log = config.option.braid_log
-        config.pluginmanager.register(
-            Local(config.option.threads, log and Path(log)), "braid-local"
-        )
+        option = config.option
+        log = option.braid_log and Path(option.braid_log)
+        config.pluginmanager.register(Local(option.threads, option.tasks, log), "braid-local")
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads, or
-    ``--tx`` together with ``--dist`` or ``-d``."""
+    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads,
+    tasks, or ``--tx`` together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None or option.threads or option.use_mp or config.getini("mp"):
+    if option.testtimeout is not None or option.use_mp or config.getini("mp"):
         return True
-    if option.threads is None and config.getini("braid_threads") not in ("", "0"):
-        return True
+    for name in ("threads", "tasks"):
+        given = getattr(option, name)
+        if given or (given is None and config.getini(f"braid_{name}") not in ("", "0")):
+            return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
 
@@ -581,7 +603,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             if _has_xdist()
             else None
         )
-    if config.option.braid_explain is not None and not config.option.threads:
+    at_once = config.option.threads or config.option.tasks
+    if config.option.braid_explain is not None and not at_once:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
@@ -696,8 +719,9 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
     }
-    if settings.threads:
-        workerinput["threads"] = settings.threads
+    for name in ("threads", "tasks"):
+        if getattr(settings, name):
+            workerinput[name] = getattr(settings, name)
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:

@@ -54,10 +54,11 @@ class Gateway:
 class NodeManager:
     """What the nodes of a run have in common."""
 
-    def __init__(self, config: pytest.Config, testrun_uid: str, threads: int) -> None:
+    def __init__(self, config: pytest.Config, testrun_uid: str, at_once: dict[str, int]) -> None:
+        """``at_once``: how many tests a worker runs at once, in ``threads`` and as ``tasks``."""
         self.config = config
         self.testrunuid = testrun_uid
-        self.threads = threads
+        self.at_once = {name: count for name, count in at_once.items() if count}
         self.roots: list[str] = []
         self.specs: list[Spec] = []
 
@@ -76,8 +77,7 @@ class Node:
             "testrunuid": manager.testrunuid,
             "mainargv": list(sys.argv),
         }
-        if manager.threads:
-            self.workerinput["threads"] = manager.threads
+        self.workerinput.update(manager.at_once)
         self.workeroutput: dict[str, Any] = {}
         self.workerinfo: dict[str, Any] = {
             "id": name,

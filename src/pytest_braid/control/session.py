@@ -88,6 +88,8 @@ class Settings(Protocol):
     def explain(self) -> str | None: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def tasks(self) -> int: ...
 
 
 class Controller:
@@ -105,7 +107,8 @@ class Controller:
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        self._nodes = NodeManager(config, settings.testrun_uid, settings.threads)
+        at_once = {"threads": settings.threads, "tasks": settings.tasks}
+        self._nodes = NodeManager(config, settings.testrun_uid, at_once)
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -193,20 +196,25 @@ class Controller:
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
         asides: tuple[str | None, ...] = ()
-        if self._settings.threads:
+        if self._settings.threads or self._settings.tasks:
             asides = tuple(test.aside for test in said.tests)
-            self._strands = Strands(asides)
+            self._strands = Strands(asides, self._settings.threads, self._settings.tasks)
         if self._log is not None:
             nodeids = tuple(test.nodeid for test in said.tests)
             event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
             self._log.event(event)
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
-        strands = self._settings.workers * max(1, self._settings.threads)
+        strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
         self._scheduler = self._make_scheduler(tests, how)
         self._mode_name = how.name
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
+
+    def _strands_of_worker(self) -> int:
+        """How many tests a worker runs at once. Those that are neither for threads nor for tasks
+        have the main one."""
+        return max(1, self._settings.threads + self._settings.tasks)
 
     def _show_started(self, workers: int) -> None:
         wanted, tests = self._settings.workers, len(self._intake.tests)
@@ -227,7 +235,7 @@ class Controller:
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
             tells_waits=wanted.explain is not None or wanted.log is not None,
-            strands=max(1, wanted.threads),
+            strands=self._strands_of_worker(),
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)

@@ -13,10 +13,13 @@ _MOST = 6
 
 class Strands:
     """Reads the events of a run whose workers run several tests at once. ``asides`` are the reasons
-    of tests that step aside, by their numbers."""
+    of tests that step aside, by their numbers; strands 1 to ``threads`` are threads, and those
+    beyond are tasks."""
 
-    def __init__(self, asides: Sequence[str | None]) -> None:
+    def __init__(self, asides: Sequence[str | None], threads: int = 0, tasks: int = 0) -> None:
         self._asides = asides
+        self._threads = threads
+        self._tasks = tasks
         self._strand: dict[int, int] = {}
         self._running: defaultdict[int, set[int]] = defaultdict(set)
         self._beside: Counter[int] = Counter()
@@ -42,8 +45,16 @@ class Strands:
 
     @property
     def on_strands(self) -> int:
-        """How many tests ran in a thread of their own."""
+        """How many tests ran in a thread or as a task of their own."""
         return sum(strand > 0 for strand in self._strand.values())
+
+    @property
+    def as_tasks(self) -> int:
+        """How many of these ran as tasks."""
+        return sum(map(self._is_task, self._strand.values()))
+
+    def _is_task(self, strand: int) -> bool:
+        return bool(self._tasks) and strand > self._threads
 
     @property
     def ran(self) -> int:
@@ -61,7 +72,9 @@ class Strands:
         if strand is None:
             return []
         if strand:
-            return [f"ran in thread {strand}, beside {self._beside[test]} others at most"]
+            is_task = self._is_task(strand)
+            how = f"as task {strand - self._threads}" if is_task else f"in thread {strand}"
+            return [f"ran {how}, beside {self._beside[test]} others at most"]
         reason = self._reason(test)
         return [f"ran alone in its worker: {reason}" if reason else "ran in the main thread"]
 
@@ -70,8 +83,12 @@ class Strands:
 
     def summary(self) -> list[str]:
         """In one line, or two."""
-        share = f"{self.on_strands} of {self.ran} tests ran in threads"
-        lines = [f"threads: {share}, {self.largest} at once at most in a worker"]
+        ways = {"threads": (self._threads, "in threads", self.on_strands - self.as_tasks)}
+        ways["tasks"] = (self._tasks, "as tasks", self.as_tasks)
+        used = {name: way for name, way in ways.items() if way[0]} or ways
+        told = [f"{count} of {self.ran} tests ran {how}" for _, how, count in used.values()]
+        most = f"{self.largest} at once at most in a worker"
+        lines = [f"{' and '.join(used)}: {', '.join(told)}, {most}"]
         reasons = self.reasons()
         if reasons:
             told = [f"{reason} ({count})" for reason, count in reasons.most_common(_MOST) if reason]

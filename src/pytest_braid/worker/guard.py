@@ -112,13 +112,13 @@ class Judge:
         self._guard = guard
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: Any, request: pytest.FixtureRequest) -> None:
+    def pytest_fixture_setup(self, fixturedef: Any) -> None:
         """Of a fixture that nobody knew of before the test began (``getfixturevalue``)."""
         __tracebackhide__ = True
         mine = owner()
         if mine is None or fixturedef.argname in getattr(mine.item, "fixturenames", ()):
             return
-        why = fixture_reason(getattr(fixturedef, "definition", fixturedef), request.config)
+        why = fixture_reason(getattr(fixturedef, "definition", fixturedef), mine.item)
         if why is not None:
             self._guard.consider(Act(f"request of {fixturedef.argname!r}", *_late(why)))
 

@@ -94,7 +94,7 @@ class Pool:
             strand, job, context = given
             reports: list[Call] = []
             self._identities[job.test] = threading.get_ident()
-            error = context.run(_run, job, reports)
+            error = context.run(run, job, reports)
             self._identities.pop(job.test, None)
             self._over.append(Over(job.test, strand, reports, error))
             self.ring()
@@ -144,7 +144,7 @@ class Pool:
             self._jobs.put(None)
 
 
-def _run(job: Job, reports: list[Call]) -> BaseException | None:
+def run(job: Job, reports: list[Call]) -> BaseException | None:
     outbox.set(reports)
     try:
         job.run()

@@ -120,8 +120,8 @@ class Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._is_by_group: bool = config.option.loadgroup
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
-        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-        self._aside = _finder_of_reasons() if workerinput.get("threads") else lambda _item: None
+        threads, tasks = at_once(config)
+        self._aside = _finder_of_reasons(threads, tasks) if threads + tasks else lambda _item: None
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
@@ -147,8 +147,14 @@ class Teller:
         return self._inherited[node]
 
 
-def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
-    """Imported where tests run at once, and nowhere else."""
-    from pytest_braid.worker.aside import reason
+def at_once(config: pytest.Config) -> tuple[int, int]:
+    """How many tests this worker is to run at once: in threads, and as tasks."""
+    workerinput: dict[str, int] = config.workerinput  # type: ignore[attr-defined]
+    return workerinput.get("threads", 0), workerinput.get("tasks", 0)
 
-    return reason
+
+def _finder_of_reasons(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
+    """Imported where tests run at once, and nowhere else."""
+    from pytest_braid.worker.aside import reason_for
+
+    return reason_for(threads, tasks)
