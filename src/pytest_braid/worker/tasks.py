@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from pytest_braid.fixtures.bridge import Hub, TaskStrand
+from pytest_braid.seam.coverage import tell_greenlets_apart
+from pytest_braid.seam.xunit import await_async_ones
 from pytest_braid.worker.pool import Job, Over, run
 from pytest_braid.worker.service import Service
 
@@ -33,6 +35,8 @@ class Tasks:
     def __init__(self, config: pytest.Config, size: int, first: int) -> None:
         self.hub = Hub()
         config.add_cleanup(self.hub.close)
+        config.add_cleanup(await_async_ones(self.hub.wait_for))
+        tell_greenlets_apart()
         self._service = Service(self.hub)
         config.pluginmanager.register(self._service)
         self.serve = self._service.serve
