@@ -1,6 +1,7 @@
 """pytest-braid: run a test suite in every way Python can overlap work, with serial results."""
 
 _PUBLIC = {
+    "shared_fixture": "pytest_braid.fixtures.shared",
     "concurrent_test": "pytest_braid.compat.threaded",
     "concurrent_function_fixture": "pytest_braid.compat.threaded",
     "generate_tests": "pytest_braid.compat.threaded",

@@ -400,6 +400,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
+    parser.addini("braid_share", "Session fixtures to set up once for all workers.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
@@ -707,7 +708,7 @@ def _announce(config: pytest.Config) -> None:
     if getattr(config.option, "cov_source", None):  # --cov
         from pytest_braid.seam.coverage import Keeping
 
-        config.pluginmanager.register(Keeping())
+        config.pluginmanager.register(Keeping(), "braid-coverage")
 
 
 def _fork(config: pytest.Config, settings: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+from collections import deque
 from collections.abc import Iterable
 
 from pytest_braid.control.fleet import Worker
+from pytest_braid.model.shares import Borrow, Lent, Return
 from pytest_braid.schedule.board import Board, Reply
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Encoder
@@ -21,7 +24,7 @@ class Desk:
         self._board = Board()
         self._frame = Encoder().frame
         self._workers: dict[int, Worker] = {}
-        self._unsent: dict[int, tuple[Worker, bytearray]] = {}
+        self._unsent: dict[int, tuple[Worker, deque[_Parcel]]] = {}
 
     def open(self, worker: Worker) -> None:
         """The worker may ask."""
@@ -30,7 +33,9 @@ class Desk:
     def close(self, worker: Worker) -> None:
         """The worker will read no more."""
         self._workers.pop(worker.number, None)
-        self._unsent.pop(worker.channel.fileno(), None)
+        _, parcels = self._unsent.pop(worker.channel.fileno(), (None, ()))
+        for parcel in parcels:
+            parcel.close()
 
     def poll(self, timeout: float | None) -> set[int]:
         """Descriptors that can be read, after so many milliseconds at most."""
@@ -42,6 +47,7 @@ class Desk:
 
     def hear(self, worker: Worker, said: m.Asks) -> None:
         """A worker asks."""
+        assert not isinstance(said.question, Borrow | Return)
         self._post(self._board.handle(worker.number, said.question))
 
     def crashed(self, worker: Worker, why: str) -> None:
@@ -59,29 +65,55 @@ class Desk:
             if worker is not None:
                 self._send(worker, self._frame(m.Told(reply.answer)))
 
-    def _send(self, worker: Worker, data: bytes) -> None:
+    def tell(self, number: int, answer: Lent, file: int | None) -> None:
+        """Post an answer of another kind to a worker, if it is there; a file may travel with it."""
+        worker = self._workers.get(number)
+        if worker is not None:
+            self._send(worker, self._frame(m.Told(answer)), file)
+
+    def _send(self, worker: Worker, data: bytes, file: int | None = None) -> None:
         descriptor = worker.channel.fileno()
+        parcel = _Parcel(bytearray(data), file if file is None else os.dup(file))
         if descriptor in self._unsent:
-            self._unsent[descriptor][1].extend(data)
-            return
-        rest = data[_sent(worker, data) :]
-        if rest:
-            self._unsent[descriptor] = worker, bytearray(rest)
+            self._unsent[descriptor][1].append(parcel)
+        elif not parcel.send(worker.channel.socket):
+            self._unsent[descriptor] = worker, deque([parcel])
             self._poll.modify(descriptor, select.POLLIN | select.POLLOUT)
 
     def _flush(self, descriptor: int) -> None:
-        worker, rest = self._unsent[descriptor]
-        del rest[: _sent(worker, rest)]
-        if not rest:
+        worker, parcels = self._unsent[descriptor]
+        while parcels and parcels[0].send(worker.channel.socket):
+            parcels.popleft()
+        if not parcels:
             del self._unsent[descriptor]
             self._poll.modify(descriptor, select.POLLIN)
 
 
-def _sent(worker: Worker, data: bytes | bytearray) -> int:
-    """How many bytes are gone; all, if nobody will read them: its end is noticed elsewhere."""
-    try:
-        return worker.channel.socket.send(data, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return 0
-    except ConnectionError:
-        return len(data)
+class _Parcel:
+    """Bytes to send, and perhaps a file, which travels with the first of them."""
+
+    def __init__(self, data: bytearray, file: int | None) -> None:
+        self._data = data
+        self._file = file
+
+    def send(self, to: socket.socket) -> bool:
+        """Send what is taken; whether that was all. It is, too, if nobody will read it: the
+        worker's end is noticed elsewhere."""
+        files = [] if self._file is None else [self._file]
+        try:
+            while self._data:
+                sent = socket.send_fds(to, [self._data], files, socket.MSG_DONTWAIT)
+                del self._data[:sent]
+                self.close()
+                files = []
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self.close()
+        return True
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

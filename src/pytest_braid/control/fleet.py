@@ -62,6 +62,13 @@ class Zygote:
         worker.start(self, self.packed(number, node), self._tally.fileno())
         return worker
 
+    def launch_host(self, number: int, node: Any) -> Host:
+        """Have a fixture host made, which is a worker without a queue. Its number is negative."""
+        host = Host(number, node, is_live=self.live.is_on)
+        self.live.listen_to(host)
+        host.start(self, self.packed(number, node), self._tally.fileno())
+        return host
+
     def packed(self, number: int, node: Any) -> bytes:  # noqa: ARG002 -- the spawner asks for it
         """What a new worker is told."""
         return pack(node.workerinput)
@@ -354,6 +361,22 @@ class Worker:
         self._claim.close()
         for file in (self._out, self._err, self._fault, self._screen, self._shared):
             file.close()
+
+
+class Host(Worker):
+    """The process in which fixtures are set up that the run shares."""
+
+    def __init__(self, number: int, node: Any, *, is_live: bool = False) -> None:
+        super().__init__(number, -1, node, is_live=is_live)
+        self.talk: Channel[m.FromHost] = Channel(self.channel.socket, m.FromHost)
+
+    @property
+    def name(self) -> str:
+        return HOST
+
+
+HOST = "shared"
+"""What is called so in place of a worker's name: by the fixture ``worker_id``, and in messages."""
 
 
 def _with_text(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_braid.control.replay import Replay
+    from pytest_braid.model.shares import Share
 
 _NOT_YET = "before it collected anything"
 
@@ -37,6 +38,8 @@ class Intake:
         self._show = show
         self._warned: set[tuple[str, str, str, int]] = set()
         self.tests: Sequence[m.Test] = ()
+        self.shares: Sequence[Share] = ()
+        """What the tests share with each other, whatever process they run in."""
         self.is_known = False
         """Whether the tests are."""
         self.uncollected: set[str] = set()
@@ -98,6 +101,7 @@ class Intake:
 
         self.is_known = True
         self.tests = said.tests
+        self.shares = said.shares
         session.items = Items(session, said.tests)  # type: ignore[assignment]
         if said.stepwise is not None:
             session_seam.set_stepwise_count(session.config, said.stepwise)

@@ -20,10 +20,13 @@ from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
+from pytest_braid.control.shared import SharedFixtures
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
+from pytest_braid.model.board import Cancel
+from pytest_braid.model.shares import Borrow, Return
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
@@ -67,6 +70,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         log: EventLog | None,
+        share: Callable[..., SharedFixtures],
         started: Callable[[int], None],
         waits: Waits | None = None,
         strands: Strands | None = None,
@@ -90,6 +94,9 @@ class Loop:
         self._stopping = False
         self._is_mute = False
         self._desk = Desk(self._poll)
+        self._shared = share(
+            desk=self._desk, poll=self._poll, zygote=zygote, replay=replay, tell=self._tell
+        )
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
@@ -120,6 +127,7 @@ class Loop:
                 raise
 
     def _start_all(self) -> None:
+        self._shared.start()
         self._carry_out(self._scheduler.start(time.monotonic()))
         self._started(len(self._workers))
         for worker in list(self._workers.values()):  # spawned ones may have spoken before
@@ -148,12 +156,16 @@ class Loop:
         talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
         for worker in talking:
             self._hear(worker)
+        if self._shared.fileno() in ready:
+            self._shared.read()
         if self._zygote.channel.fileno() in ready:
             self._hear_zygote()
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
         self._watch.look(at, talking)
+        if not self._workers:
+            self._shared.end()
         self._live.show()
         freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
@@ -166,6 +178,7 @@ class Loop:
             self.ledger.is_excused = True
             if not self._stopping:
                 self._stop("interrupted")  # first, or who catches Ctrl-C could begin another test
+            self._shared.interrupt()
             self._zygote.interrupt(self._workers.keys() - {sayer})
 
     # --- what the zygote says -----------------------------------------------------------------
@@ -184,6 +197,8 @@ class Loop:
             match said:
                 case m.Exited() if said.worker in self._workers:
                     self._died(self._workers[said.worker], said.status)
+                case m.Exited() if self._shared.owns(said.worker):
+                    self._shared.exited(said.status)
                 case m.InternalFailed():
                     self.internal_errors.append(said.text)
                 case _:
@@ -213,6 +228,7 @@ class Loop:
 
     def _forget(self, worker: Worker) -> None:
         self._desk.close(worker)
+        self._shared.left(worker)
         self._watch.gone(worker)
         del self._workers[worker.number]
         descriptor = worker.channel.fileno()
@@ -240,6 +256,8 @@ class Loop:
             printed = "" if worker.is_ready else self._zygote.printed()
             if self.ledger.report_crash(worker, running, why, printed):
                 running = None
+        if running is not None:
+            self._shared.over(running)
         self._stop_if_told()
         if leaves:
             self._gone(worker, error)
@@ -317,6 +335,7 @@ class Loop:
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
                 self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
+                self._shared.over(said.test)
             case m.Asking():
                 self._asked(worker, said.at)
             case m.Report():
@@ -325,14 +344,23 @@ class Loop:
             case m.Warned():
                 self._replay.warning(said)
             case m.Asks():
-                self._desk.hear(worker, said)
+                self._on_question(worker, said)
             case _:
                 self._on_rare_message(worker, said)
+
+    def _on_question(self, worker: Worker, said: m.Asks) -> None:
+        if isinstance(said.question, Borrow | Return):
+            self._shared.hear(worker, said)
+            return
+        if isinstance(said.question, Cancel):
+            self._shared.cancel(worker, said.question.number)
+        self._desk.hear(worker, said)
 
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
         worker.begin(said.test, said.at)
         self._watch.begun(worker, said.test, test, said.at)
+        self._shared.began(said.test, worker)
         self._live.pass_mark(worker)
         self._live.runs(worker, test.nodeid)
         self._replay.begun(said.test)
@@ -502,6 +530,7 @@ class Loop:
 
     def _stop(self, reason: str) -> None:
         self._stopping = True
+        self._shared.stop()
         self._tell(e.StopRequested(reason=reason, at=time.monotonic()))
 
     # --- what the scheduler decides -----------------------------------------------------------
@@ -589,6 +618,7 @@ class Loop:
         self._readable[descriptor] = worker
         self._poll.register(descriptor, select.POLLIN)
         self._desk.open(worker)
+        self._shared.joined(worker)
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
         worker = self._workers.get(number)
@@ -610,7 +640,7 @@ class Loop:
 
     @property
     def is_over(self) -> bool:
-        return not self._workers or self.zygote_died
+        return (not self._workers and self._shared.is_over) or self.zygote_died
 
     def abort(self) -> None:
         """Kill what is left; the run is being abandoned. What workers have said until now tells
@@ -619,3 +649,4 @@ class Loop:
             self._hear_out(worker)
             self.ledger.cut_short(worker)
             self._zygote.send(m.Signal(worker.number, signal.SIGKILL, group=True))
+        self._shared.abort()

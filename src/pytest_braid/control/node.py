@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pytest_braid.control.fleet import HOST
 from pytest_braid.wire import messages as m
 
 
@@ -92,6 +93,14 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.gateway.id}>"
+
+
+def host_node(first: Node) -> Node:
+    """What the fixture host is told of itself: as the first worker, but for its name."""
+    node = Node(first.nodemanager, 0, first.workerinput["workercount"])
+    node.gateway = Gateway(HOST)
+    node.workerinput = first.workerinput | {"workerid": HOST}
+    return node
 
 
 class Slots:

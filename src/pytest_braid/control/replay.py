@@ -15,6 +15,7 @@ import pytest
 
 from pytest_braid.control.foreign import Sched
 from pytest_braid.control.node import Node
+from pytest_braid.model.shares import Failure
 from pytest_braid.seam import junit, reports
 from pytest_braid.seam.session import report_identity
 from pytest_braid.wire import messages as m
@@ -176,6 +177,19 @@ class Replay:
     ) -> None:
         """Report, with the last test of a worker, that its process ended after that test."""
         report = self._failed(node, test, why, sections, "teardown")
+        self._hook.pytest_runtest_logreport(report=report)
+
+    def shared_failed(
+        self, node: Node, test: int, failure: Failure, sections: list[tuple[str, str]]
+    ) -> None:
+        """Report, with the last test that used it, that the teardown of a shared fixture failed."""
+        report = self._failed(node, test, failure.text, sections, "teardown")
+        if failure.report:
+            data = unpack(failure.report)
+            hook = self._hook.pytest_report_from_serializable
+            told = hook(config=self._config, data=dict(data))
+            reports.complete(told, data, failure.shown)
+            report.longrepr = told.longrepr
         self._hook.pytest_runtest_logreport(report=report)
 
     def _failed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -17,8 +18,9 @@ from pytest_braid.control.foreign import Foreign, refuse_remote_modules, schedul
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
-from pytest_braid.control.node import Node, NodeManager, Spec
+from pytest_braid.control.node import Node, NodeManager, Spec, host_node
 from pytest_braid.control.resources import fitted
+from pytest_braid.control.sharers import users_of
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
 from pytest_braid.control.tails import write_explanation, write_strands
 from pytest_braid.control.texts import (
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from pytest_braid.control.loop import Loop
     from pytest_braid.control.replay import Replay
+    from pytest_braid.control.shared import SharedFixtures
     from pytest_braid.control.summary import Summary
     from pytest_braid.schedule.scheduler import Scheduler
 
@@ -328,10 +331,27 @@ class Controller:
             log=self._log,
             waits=self._waits,
             strands=self._strands,
+            share=self._share,
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
+
+    def _share(self, **beside: Any) -> SharedFixtures:
+        from pytest_braid.control.shared import SharedFixtures
+
+        copies = self._settings.workers if self._mode is Mode.EACH else 1
+        tests = self._intake.tests
+        users, askers = users_of(tests, copies)
+        return SharedFixtures(
+            tests=tests,
+            shares=self._intake.shares,
+            users=users,
+            askers=askers,
+            make_node=partial(host_node, self._node(0)),
+            is_spawned=isinstance(self._zygote, Spawner),
+            **beside,
+        )
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -449,7 +469,7 @@ class Controller:
 
 def import_what_follows() -> None:
     """While the zygote collects: before, it waits for us, and behind that all wait for us."""
-    from pytest_braid.control import loop, replay, summary, units
+    from pytest_braid.control import loop, replay, shared, summary, units
     from pytest_braid.schedule import scheduler
 
-    _ = loop, replay, summary, units, scheduler
+    _ = loop, replay, shared, summary, units, scheduler

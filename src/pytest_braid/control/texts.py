@@ -100,3 +100,38 @@ def gave_up_text(restarts: int, worker: str) -> str:
 def gave_up_at_last(text: str) -> str:
     """The same at the end of the run."""
     return f"xdist: {text} (--max-worker-restart)"
+
+
+# Fixtures shared by the run:
+
+
+def host_crashed(how: str, doing: str | None, said: str) -> str:
+    """What happened to the process in which shared fixtures are set up."""
+    when = "" if doing is None else f" {doing}"
+    text = f"the fixture host, the process that sets up shared fixtures, has crashed{when}: {how}"
+    return f"{text}\n{said}" if said else text
+
+
+def not_set_up(label: str, why: str) -> str:
+    """Why there is no value of a shared fixture."""
+    return (
+        f"shared fixture {label!r} is not there: {why}\nIt is set up once for the whole run, so "
+        "every test that uses it fails; run one of them with -n 0 to see more."
+    )
+
+
+def torn_down_already(label: str) -> str:
+    """Of a shared fixture that is asked for behind its teardown."""
+    return (
+        f"shared fixture {label!r} is torn down already, because the run ends: it is set up once "
+        "for the whole run"
+    )
+
+
+def host_differs() -> str:
+    """A spawned host has not found the tests of the run."""
+    return (
+        "the fixture host, the process that sets up shared fixtures, has collected other tests "
+        "than the workers. Look for parameters that are random, that hold a time, an address or a "
+        "process id (--start-method fork collects once)"
+    )

@@ -101,6 +101,13 @@ class WorkerStopped(Event, frozen=True, gc=False, kw_only=True):
     running: tuple[int, ...] = ()
 
 
+class ShareSettled(Event, frozen=True, gc=False, kw_only=True):
+    """A fixture that is shared by the run is set up, or will never be: who waits for it may begin,
+    and has its value at once, or learns why there is none."""
+
+    share: int
+
+
 SchedulerEvent = (
     WorkerReady
     | Started
@@ -111,6 +118,7 @@ SchedulerEvent = (
     | WorkerGone
     | WorkerStopped
     | StopRequested
+    | ShareSettled
 )
 
 

@@ -17,7 +17,8 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     one of units; a test without it is a unit of its own. A test with ``own_process`` (mark
     ``forked``) runs in a fresh worker that runs nothing else; it leaves its unit (unless
     ``with_unit``: then the process is the unit's, in any mode), and comes before all tests that
-    share their workers. ``needs`` is what it must have while it runs.
+    share their workers. ``needs`` is what it must have while it runs. ``shares`` are the numbers of
+    shared fixtures without which it does not begin.
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
@@ -28,6 +29,7 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     own_process: bool = False
     needs: Needs = PLAIN
     with_unit: bool = False
+    shares: tuple[int, ...] = ()
 
 
 class Mode(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.held import Held, Waiting
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Line, Unit
 from pytest_braid.schedule.pool import Pool
@@ -21,9 +22,10 @@ def slots_for(specs: Sequence[TestSpec], settings: SchedulerSettings) -> int:
 
 
 def lay_out(
-    specs: Sequence[TestSpec], settings: SchedulerSettings, ledger: Ledger
-) -> tuple[Line, Pool | UnitPool]:
-    """All tests undealt: those in line for something, and the others."""
+    specs: Sequence[TestSpec], settings: SchedulerSettings, ledger: Ledger, held: Held
+) -> tuple[Line, Pool | UnitPool, Waiting]:
+    """All tests undealt: those in line for something, the others, and those that come to the others
+    when what they share is settled. In mode ``each`` a copy is not held back as a whole."""
     slots, limit = slots_for(specs, settings), settings.max_tests_per_worker or UNLIMITED
     is_each = settings.mode is Mode.EACH
     units = _units(specs, settings.mode)
@@ -33,11 +35,16 @@ def lay_out(
         in_line.sort(key=len, reverse=True)
         rest.sort(key=len, reverse=True)
     needs = {spec.index: spec.needs for spec in specs if spec.needs != PLAIN}
-    line = Line(map(_unit, _by_circle(in_line)), needs, ledger, limit, pinned=is_each)
+    line = Line(map(_unit, _by_circle(in_line)), needs, ledger, limit, pinned=is_each, held=held)
+    if is_each:
+        return line, UnitPool(rest, slots, limit, pinned=True, held=held), Waiting(held)
+    later = [unit for unit in rest if held.holds(unit)]
+    now = [unit for unit in rest if not held.holds(unit)]
+    waiting = Waiting(held, later)
     if settings.mode.by_unit:
-        return line, UnitPool(rest, slots, limit, pinned=is_each)
-    tests = [test for unit in rest for test in unit]
-    return line, Pool(tests, slots, settings.mode, settings.max_chunk)
+        return line, UnitPool(now, slots, limit, later=later), waiting
+    tests = [test for unit in now for test in unit]
+    return line, Pool(tests, slots, settings.mode, settings.max_chunk), waiting
 
 
 def _units(specs: Iterable[TestSpec], mode: Mode) -> list[list[TestSpec]]:

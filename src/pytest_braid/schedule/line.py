@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from pytest_braid.model.needs import PLAIN, Lack, Needs
 from pytest_braid.schedule.bar import Bar
+from pytest_braid.schedule.held import Held
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.worker import UNLIMITED
+
+_NOBODY = Held(())
 
 
 @dataclass(slots=True, eq=False)
@@ -57,13 +60,16 @@ class Line:
         limit: int = UNLIMITED,
         *,
         pinned: bool = False,
+        held: Held = _NOBODY,
     ) -> None:
-        """``limit`` is how many tests a worker may run that is shared."""
+        """``limit`` is how many tests a worker may run that is shared. Units with tests that are
+        ``held`` are passed over, and nothing is kept for them."""
+        self._held = held
         self._needs = needs
         self._ledger = ledger
         self._limit = limit
         self._pinned = pinned
-        self._free: dict[tuple[Needs, bool], deque[Unit]] = {}
+        self._free: dict[_Kind, deque[Unit]] = {}
         self._bound: dict[int, Unit] = {}
         self._waiting: dict[int, None] = {}  # workers; a set that keeps its order
         self._unit_of: dict[int, Unit] = {}
@@ -100,6 +106,8 @@ class Line:
         """
         bar = self._bar()
         for unit in self._in_order():
+            if self._held.holds(unit.rest):
+                continue
             needs = self._needs_of(unit)
             lack = bar.lack(unit.all_needs) or self._ledger.lack(needs, behind)
             if lack is None and unit.own_process <= is_fresh and left >= self.needed(unit):
@@ -115,6 +123,8 @@ class Line:
         for unit in self._in_order():
             if bar.circle is not None:
                 break
+            if self._held.holds(unit.rest):
+                continue
             needs = self._needs_of(unit)
             bar.add(unit.head, needs, self._ledger.lack(needs, behind))
         return bar.lack(PLAIN) is None and self._ledger.has_room(PLAIN, behind)
@@ -152,6 +162,8 @@ class Line:
         None if it is not to be had: then it waits.
         """
         unit = self._bound[worker]
+        if unit.head in self._held:
+            return ()
         needs = self._needs_of(unit)
         lack = self._ledger.lack(needs, behind) or self._bar(until=worker).lack(needs)
         if lack is not None:
@@ -160,7 +172,12 @@ class Line:
             return ()
         self._waiting.pop(worker, None)
         tests: list[int] = []
-        while unit.rest and len(tests) < count and self._needs_of(unit) == needs:
+        while (
+            unit.rest
+            and len(tests) < count
+            and self._needs_of(unit) == needs
+            and unit.head not in self._held
+        ):
             tests.append(unit.rest.pop())
         self._ledger.take(tests, needs, behind)
         if not unit.rest:
@@ -232,22 +249,30 @@ class Line:
             yield from units
 
     def _add(self, unit: Unit, *, first: bool = False) -> None:
-        units = self._free.setdefault((self._needs_of(unit), unit.own_process), deque())
+        units = self._free.setdefault(self._kind(unit), deque())
         (units.appendleft if first else units.append)(unit)
         self._count(unit, 1)
 
     def _remove(self, unit: Unit) -> None:
-        kind = self._needs_of(unit), unit.own_process
+        kind = next(kind for kind, units in self._free.items() if unit in units)
         self._free[kind].remove(unit)
         if not self._free[kind]:
             del self._free[kind]
         self._count(unit, -1)
+
+    def _kind(self, unit: Unit) -> _Kind:
+        return self._needs_of(unit), unit.own_process, self._held.shares(unit.rest)
 
     def _count(self, unit: Unit, change: int) -> None:
         if unit.own_process:
             self.fresh += change
         else:
             self.common += change
+
+
+_Kind = tuple[Needs, bool, frozenset[int]]
+"""What the units have in common of which only the first is looked at: what they need, and what they
+wait for."""
 
 
 def _place(unit: Unit) -> int:

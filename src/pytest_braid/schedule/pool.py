@@ -45,6 +45,13 @@ class Pool:
         """Count the undealt tests."""
         return len(self._common) + sum(map(len, self._slices.values()))
 
+    def add(self, units: Sequence[Sequence[int]]) -> None:
+        """Tests that had to wait before they could lie here."""
+        if not self._closed:
+            self._common = deque(
+                sorted([*self._common, *(test for unit in units for test in unit)])
+            )
+
     needed: Final = 1
     """How many more tests a worker must be allowed to be dealt anything."""
 

@@ -21,6 +21,7 @@ from pytest_braid.model.events import (
     Finished,
     Revoked,
     SchedulerEvent,
+    ShareSettled,
     Started,
     StopRequested,
     WorkerDied,
@@ -169,6 +170,9 @@ class Scheduler:
         """
         if isinstance(event, StopRequested):
             return self._stop()
+        if isinstance(event, ShareSettled):
+            self._stock.settle(event.share)
+            return [] if self._stopping or self._done else self._feed()
         worker = self._workers.get(event.worker)
         if worker is None:
             retiring = self._retiring.get(event.worker)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pytest_braid.model.commands import Wait
 from pytest_braid.model.needs import PLAIN, Lack
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.held import Held
 from pytest_braid.schedule.layout import lay_out, slots_for
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Unit
@@ -24,14 +25,15 @@ class Stock:
         self.slots = slots_for(specs, settings)
         at_once = max(self.slots, settings.workers) * settings.strands
         self._ledger = Ledger(dict(settings.resources), at_once)
-        self._line, self._pool = lay_out(specs, settings, self._ledger)
+        self._held = Held(specs)
+        self._line, self._pool, self._waiting = lay_out(specs, settings, self._ledger, self._held)
         self._is_each = settings.mode is Mode.EACH
         self._tells = settings.tells_waits
         self._told: dict[int, Lack] = {}
 
     def __len__(self) -> int:
         """Count what workers that are not fresh could begin: tests, or units."""
-        return len(self._pool) + self._line.common
+        return len(self._pool) + len(self._waiting) + self._line.common
 
     @property
     def fresh(self) -> int:
@@ -42,6 +44,13 @@ class Stock:
     def most_needed(self) -> int:
         """How many more tests a worker must be allowed to be dealt anything but what is fresh."""
         return max(self._pool.most_needed, self._line.most_needed)
+
+    def settle(self, share: int) -> None:
+        """Nobody has to wait for this shared fixture any more."""
+        self._held.settle(share)
+        units = self._waiting.take()
+        if units:
+            self._pool.add(units)
 
     def spread(self, workers: Sequence[Worker]) -> None:
         """In mode ``each``, give each of the first workers its copy of the collection."""
@@ -151,6 +160,7 @@ class Stock:
         """Deal nothing any more, whatever is put back."""
         self._line.close()
         self._pool.close()
+        self._waiting.close()
 
     def loose(self, worker: Worker, stay: int) -> int:
         """Count what others could run of the worker's queue, if the first so many tests stay."""
@@ -167,9 +177,10 @@ class Stock:
         if not worker.left:
             return False
         in_line = len(self._line) if worker.is_fresh else self._line.common
-        is_able = self._line.counts and worker.left >= self._pool.most_needed
-        plain = len(self._pool) + elsewhere if is_able else 0
-        return in_line + plain > 0 or self.holds(worker.number)
+        is_able = worker.left >= self._pool.most_needed
+        plain = len(self._pool) + elsewhere if self._line.counts and is_able else 0
+        later = len(self._waiting) if is_able else 0
+        return in_line + plain + later > 0 or self.holds(worker.number)
 
     def next_of(self, worker: Worker) -> int | None:
         """The test that the worker waits for, if that is certain."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -50,21 +50,33 @@ class UnitPool:
         limit: int = UNLIMITED,
         *,
         pinned: bool = False,
+        later: Sequence[Sequence[int]] = (),
+        held: Container[int] = (),
     ) -> None:
-        """Lay out ``units`` for so many workers, to be bound in this order."""
+        """Lay out ``units`` for so many workers, to be bound in this order. ``later`` are those
+        that are added when they need not wait any more; tests that are ``held`` are not dealt."""
         self._workers = workers
         self._limit = limit
-        self.most_needed = min(limit, max(map(len, units), default=0))
+        self.most_needed = min(limit, max(map(len, [*units, *later]), default=0))
         """How many more tests a worker must be allowed to be dealt whatever is revoked."""
         self._free = deque(_Unit([*reversed(unit)], unit[0]) for unit in units)
         self._held: dict[int, _Unit] = {}
         self._unit_of = {test: unit for unit in self._free for test in unit.rest}
         self._pinned = pinned
+        self._held_back = held
         self._closed = False
 
     def __len__(self) -> int:
         """Count the free units: what there is for workers that wait."""
         return len(self._free)
+
+    def add(self, units: Sequence[Sequence[int]]) -> None:
+        """Units that had to wait before they could be bound."""
+        if not self._closed:
+            for tests in units:
+                unit = _Unit([*reversed(tests)], tests[0])
+                self._free.append(unit)
+                self._unit_of.update(dict.fromkeys(tests, unit))
 
     @property
     def needed(self) -> int:
@@ -90,9 +102,13 @@ class UnitPool:
             unit = self._held.get(worker)
             if unit is None:
                 break
-            tests += [unit.rest.pop() for _ in range(min(count - len(tests), len(unit.rest)))]
+            dealt = len(tests)
+            while unit.rest and len(tests) < count and unit.rest[-1] not in self._held_back:
+                tests.append(unit.rest.pop())
             if not unit.rest:
                 del self._held[worker]
+            elif len(tests) == dealt:
+                break
         return tuple(tests)
 
     def claim(self, worker: int) -> None:

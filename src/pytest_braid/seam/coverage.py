@@ -25,10 +25,10 @@ class Keeping:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
         result = yield
-        self._write()
+        self.keep()
         return result
 
-    def _write(self) -> None:
+    def keep(self) -> None:
         """As ``Coverage.switch_context`` does between tests, where contexts are asked for. That one
         warns where they are not supported, and ``get_data`` looks at all files of the project."""
         import coverage

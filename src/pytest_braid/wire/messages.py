@@ -4,8 +4,9 @@
 
     CONTROLLER ── ToZygote ──▶ ZYGOTE        one socket; FromZygote comes back on it
         │  ▲
-        │  └──── FromWorker ── WORKER        a socket per worker
-        └── test indices ────▶ WORKER        a pipe per worker (see ``queue``)
+        │  ├──── FromWorker ── WORKER        a socket per worker
+        ├── test indices ────▶ WORKER        a pipe per worker (see ``queue``)
+        └──── ToHost ────────▶ FIXTURE HOST  one socket; FromHost comes back on it
 
 ``at`` is in seconds of the monotonic clock, which all processes of a machine share. ``bytes``
 fields named ``packed`` hold values encoded by :mod:`pytest_braid.wire.values`.
@@ -19,6 +20,7 @@ import msgspec
 
 from pytest_braid.model.board import Answer, Question
 from pytest_braid.model.needs import PLAIN, Needs
+from pytest_braid.model.shares import Borrow, Failure, Lent, Output, Return, Share
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -110,7 +112,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
     the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
     whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
-    why nothing may run beside it in its worker, where others do.
+    why nothing may run beside it in its worker, where others do; ``shares``: numbers of the shared
+    fixtures that it uses; ``may_ask``: it, or a fixture of its, could ask for others by name.
     """
 
     nodeid: str
@@ -121,6 +124,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     needs: Needs = PLAIN
     mp: tuple[str, str] | None = None
     aside: str | None = None
+    shares: tuple[int, ...] = ()
+    may_ask: bool = False
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -145,13 +150,15 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The collection is complete.
 
     ``found`` counts the tests before deselection; ``lines`` is what plugins want printed below
-    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers.
+    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers; ``shares`` are the
+    fixtures that tests share with all workers.
     """
 
     tests: tuple[Test, ...]
     found: int
     lines: tuple[str, ...]
     stepwise: int | None
+    shares: tuple[Share, ...] = ()
 
 
 class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -303,10 +310,12 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Asks(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """A test asks the board of the run (``model.board``); answered by :class:`Told`, the only
-    message to a worker that is no test."""
+    """A test asks the board of the run (``model.board``), or for a shared fixture, of which
+    ``test`` is to have the value; answered by :class:`Told`, the only message to a worker that is
+    no test."""
 
-    question: Question
+    question: Question | Borrow | Return
+    test: int | None = None
 
 
 class Recollected(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -327,9 +336,50 @@ class Goodbye(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Told(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The answer to what a worker asked."""
+    """The answer to what a worker asked. The file of a value travels with it."""
 
-    answer: Answer
+    answer: Answer | Lent
+
+
+# --- controller to fixture host, and back ------------------------------------------------------
+
+
+class SetUp(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Set up number ``share``, the fixture of this key, as for this test of the run's collection.
+    The file for its value travels with it."""
+
+    share: int
+    test: int
+    key: str
+
+
+class TearDown(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Tear it down."""
+
+    share: int
+
+
+class EndHost(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """Tear down what stands, the latest first, and end."""
+
+
+ToHost = SetUp | TearDown | EndHost
+
+
+class IsUp(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A shared fixture is set up, and its value in the file; or it has failed."""
+
+    share: int
+    output: Output
+    failure: Failure | None
+
+
+class IsDown(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A shared fixture is torn down, which may have failed."""
+
+    share: int
+    output: Output
+    failure: Failure | None
 
 
 FromZygote = (
@@ -365,5 +415,19 @@ FromWorker = (
     | Deselected
     | Collected
     | Waiting
+    | Recollected
+)
+
+FromHost = (
+    IsUp
+    | IsDown
+    | Warned
+    | Goodbye
+    # of a spawned one
+    | UsageFailed
+    | Interrupted
+    | InternalFailed
+    | CollectReported
+    | Deselected
     | Recollected
 )

@@ -5,16 +5,31 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from pytest_braid.model import board as b
+from pytest_braid.model import shares as s
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Frames
 from pytest_braid.worker.speech import Speech
 
 _CHUNK = 1 << 18
+_MOST_FILES = 16
+
+
+class Loan(NamedTuple):
+    """The answer to the question of this ``number`` for a shared fixture; ``file`` is the
+    descriptor of its value, which is the asker's to close."""
+
+    number: int
+    answer: s.Lent
+    file: int | None
 
 
 class Clerk:
@@ -27,7 +42,9 @@ class Clerk:
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
         self._numbers = itertools.count()
-        self._answers: dict[int, b.Answer] = {}
+        self._answers: dict[int, b.Answer | s.Lent] = {}
+        self._files: dict[int, int] = {}
+        self._arrived: deque[int] = deque()
         self._given_up: set[int] = set()
         self._frames: Frames[m.Told] = Frames(m.Told)
         self._changed = threading.Condition()
@@ -36,47 +53,78 @@ class Clerk:
         self._owner = os.getpid()
         # Bound here, before a test can patch the modules.
         self._pid, self._clock = os.getpid, time.monotonic
-        self._recv = speech.socket.recv
+        self._recv = partial(socket.recv_fds, speech.socket, _CHUNK, _MOST_FILES)
+        self._close = os.close
         poll = select.poll()
         poll.register(speech.socket.fileno(), select.POLLIN)
         self._poll = poll.poll
 
     def ask(self, kind: Callable[..., b.Question], *words: object) -> b.Answer:
         """The answer to a question of this kind."""
-        return self._ask(kind, words, None)
+        _, answer = self._ask(lambda number: kind(number, *words), None, None)
+        assert isinstance(answer, b.Answer)
+        return answer
 
     def acquire(self, lock: str, timeout: float | None) -> b.Answer:
         """Take a lock, waiting for ``timeout`` seconds at most (``None``: however long)."""
         wait = timeout or None  # what does not wait is answered at once
-        return self._ask(b.Acquire, (lock, timeout != 0), wait)
+        number, answer = self._ask(lambda number: b.Acquire(number, lock, timeout != 0), wait, None)
+        assert not isinstance(answer, s.Lent)
+        return b.Answer(number, ok=False) if answer is None else answer
+
+    def borrow(self, test: int, share: s.Share) -> Loan:
+        """The value of a shared fixture, as soon as it is set up, for a test."""
+        return self._loan(
+            lambda number: s.Borrow(number, share.key, share.params, share.label), test
+        )
+
+    def give_back(self, borrowed: int) -> Loan:
+        """Return what was the answer to this question; waits, if nobody else has it, until it is
+        torn down."""
+        return self._loan(lambda number: s.Return(number, borrowed), None)
+
+    def _loan(self, make: Callable[[int], s.Borrow | s.Return], test: int | None) -> Loan:
+        number, answer = self._ask(make, None, test)
+        assert isinstance(answer, s.Lent)
+        return Loan(number, answer, self._files.pop(number, None))
 
     def _ask(
-        self, kind: Callable[..., b.Question], words: tuple[object, ...], timeout: float | None
-    ) -> b.Answer:
+        self,
+        make: Callable[[int], b.Question | s.Borrow | s.Return],
+        timeout: float | None,
+        test: int | None,
+    ) -> tuple[int, b.Answer | s.Lent | None]:
+        """The number of a question, and its answer, if that came in time."""
         if self._pid() != self._owner:
             raise RuntimeError(
-                "mp_lock, mp_message_board and mp_trail belong to the process that runs the test, "
-                "and this is one that it has forked: use them there, and what it finds here"
+                "mp_lock, mp_message_board, mp_trail and the fixtures that the whole run shares "
+                "belong to the process that runs the test, and this is one that it has forked: use "
+                "them there, and what it finds here"
             )
         number = next(self._numbers)
         try:
-            self._speech.say_apart(m.Asks(kind(number, *words)))
+            self._speech.say_apart(m.Asks(make(number), test))
             answer = self._await(number, timeout)
         except BaseException:
             self._give_up(number)
             raise
         if answer is None:
             self._give_up(number)
-            return b.Answer(number, ok=False)
-        return answer
+        return number, answer
 
     def _give_up(self, number: int) -> None:
         with self._changed:
             if self._answers.pop(number, None) is None:
                 self._given_up.add(number)
+            self._drop(number)
         self._speech.say_apart(m.Asks(b.Cancel(number)))
 
-    def _await(self, number: int, timeout: float | None) -> b.Answer | None:
+    def _drop(self, number: int) -> None:
+        file = self._files.pop(number, None)
+        if file is not None:
+            self._close(file)
+
+    def _await(self, number: int, timeout: float | None) -> b.Answer | s.Lent | None:
         latest = None if timeout is None else self._clock() + timeout
         with self._changed:
             while number not in self._answers:
@@ -95,16 +143,23 @@ class Clerk:
         self._changed.release()
         try:
             is_there = self._poll(None if patience is None else max(1, int(patience * 1000)))
-            data = self._recv(_CHUNK) if is_there else None
+            data, files, *_ = self._recv() if is_there else (None, ())
         finally:
             self._changed.acquire()
             self._is_read = False
             self._changed.notify_all()
         if data == b"":
             raise EOFError("the controller is gone")
+        self._arrived.extend(files)
         for told in self._frames.feed(data or b""):
-            number = told.answer.number
-            if number in self._given_up:
-                self._given_up.discard(number)
-            else:
-                self._answers[number] = told.answer
+            self._take_in(told.answer)
+
+    def _take_in(self, answer: b.Answer | s.Lent) -> None:
+        number = answer.number
+        if isinstance(answer, s.Lent) and answer.has_value:
+            self._files[number] = self._arrived.popleft()
+        if number in self._given_up:
+            self._given_up.discard(number)
+            self._drop(number)
+        else:
+            self._answers[number] = answer

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
+from pytest_braid.wire import messages as m
+from pytest_braid.wire.channel import Channel
 from pytest_braid.wire.kit import Claim, WorkerKit
 from pytest_braid.wire.queue import QueueReader
 from pytest_braid.worker.clerk import Clerk
@@ -19,6 +22,7 @@ from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
+from pytest_braid.worker.uses import sharing_key
 from pytest_braid.zygote.collecting import asides_key
 from pytest_braid.zygote.marks import at_once
 
@@ -73,7 +77,13 @@ def become_worker(
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
-    config.pluginmanager.register(Clerk(speech), "braid-clerk")
+    clerk = Clerk(speech)
+    config.pluginmanager.register(clerk, "braid-clerk")
+    sharing = config.stash.get(sharing_key, None)
+    if sharing is not None:
+        from pytest_braid.worker.borrower import Borrower
+
+        config.pluginmanager.register(Borrower(session, sharing, clerk), "braid-borrower")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
     strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
@@ -82,6 +92,28 @@ def become_worker(
     )
     config.pluginmanager.register(last_word, "braid-last-word")
     return strand
+
+
+def serve_as_host(
+    session: pytest.Session,
+    talk: socket.socket,
+    cleanups: Callable[[], None],
+    end: Callable[[int], NoReturn],
+) -> NoReturn:
+    """Make the fixture host of a collected session; ``end`` ends the process."""
+    from pytest_braid.worker.host import Host
+
+    channel: Channel[m.ToHost] = Channel(talk, m.ToHost)
+    speech = Speech(channel)
+
+    def farewell(goodbye: m.Goodbye) -> NoReturn:
+        cleanups()
+        speech.say(goodbye)
+        end(0)
+
+    manager = session.config.pluginmanager
+    manager.unregister(name="braid-collecting")
+    Host(session, session.config.stash[sharing_key], channel, speech, farewell).serve()
 
 
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:

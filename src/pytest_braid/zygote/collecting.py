@@ -16,6 +16,7 @@ from pytest_braid.wire.kit import Place
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
+from pytest_braid.worker.uses import NOTHING, prepare
 from pytest_braid.zygote.marks import Teller
 
 asides_key = pytest.StashKey[list[str | None]]()
@@ -119,13 +120,17 @@ class Collecting(Spokesman):
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if not self._is_reference:
+            prepare(session)
             self.speech.say(m.Recollected(tuple(item.nodeid for item in session.items)))
             return
         config = session.config
+        sharing = prepare(session)
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
-        tests = tuple(map(Teller(config).test, session.items))
+        tell = Teller(config).test
+        uses = [NOTHING] * len(session.items) if sharing is None else sharing.uses
+        tests = tuple(map(tell, session.items, uses))
         config.stash[asides_key] = [test.aside for test in tests]
         self.speech.say(
             m.Collected(
@@ -133,6 +138,7 @@ class Collecting(Spokesman):
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
+                shares=() if sharing is None else tuple(sharing.shares),
             )
         )
 

@@ -22,7 +22,12 @@ from pytest_braid.wire.kit import ZygoteKit
 from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, ignore_interrupts
-from pytest_braid.zygote.becoming import become_worker, give_basetemp, look_like_worker
+from pytest_braid.zygote.becoming import (
+    become_worker,
+    give_basetemp,
+    look_like_worker,
+    serve_as_host,
+)
 from pytest_braid.zygote.census import census, file_locks, paired_hooks
 from pytest_braid.zygote.collecting import Collecting, Configuring
 from pytest_braid.zygote.nursery import Birth, ForkingNursery
@@ -165,6 +170,8 @@ class Zygote:
         birth = nursery.serve()
         if birth is None:
             self._unconfigure()
+        if birth.number < 0:
+            self._be_host(session, birth)
         return self._be_forked(session, birth)
 
     def _waiting(self) -> m.Waiting:
@@ -201,18 +208,20 @@ class Zygote:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the nursery has blocked it
         return strand
 
+    def _be_host(self, session: pytest.Session, birth: Birth) -> NoReturn:
+        try:
+            self._take_identity(birth)
+            output.give_fault_file(self.config, birth.kit.fault)
+            cleanups = session_seam.fresh_cleanups(self.config)
+            ignore_interrupts()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            serve_as_host(session, birth.channel.socket, cleanups, interpreter.end_process)
+        except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
+            traceback.print_exc()
+        os._exit(1)
+
     def _become(self, session: pytest.Session, birth: Birth) -> MainStrand:
-        """Everything that a worker must not share with its siblings."""
-        self._questions.close()
-        workerinput: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
-        workerinput.clear()
-        workerinput.update(unpack(birth.packed))
-        os.environ.update(variables(workerinput))
-        output.give_capture_files(self.config, birth.kit.out, birth.kit.err)
-        live.print_to(self.config, birth.kit.live())
-        if birth.kit.stdout is not None:
-            live.log_to(self.config, birth.kit.stdout)
-        give_basetemp(self.config, self._basetemp, workerinput, birth.number)
+        self._take_identity(birth)
         speech = Speech(birth.channel)
 
         def farewell(goodbye: m.Goodbye, code: int) -> NoReturn:
@@ -229,3 +238,16 @@ class Zygote:
             cleanups=cleanups,
             shares_session=True,
         )
+
+    def _take_identity(self, birth: Birth) -> None:
+        """Everything that a worker must not share with its siblings."""
+        self._questions.close()
+        workerinput: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
+        workerinput.clear()
+        workerinput.update(unpack(birth.packed))
+        os.environ.update(variables(workerinput))
+        output.give_capture_files(self.config, birth.kit.out, birth.kit.err)
+        live.print_to(self.config, birth.kit.live())
+        if birth.kit.stdout is not None:
+            live.log_to(self.config, birth.kit.stdout)
+        give_basetemp(self.config, self._basetemp, workerinput, birth.number)

@@ -11,6 +11,7 @@ from pytest_braid.model.limits import seconds_of
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
+from pytest_braid.worker.uses import Uses
 
 _NEEDY = {"alone", "resource_lock", "cpus"}
 """Marks of what a test needs besides a worker."""
@@ -125,7 +126,7 @@ class Teller:
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
-    def test(self, item: pytest.Item) -> m.Test:
+    def test(self, item: pytest.Item, uses: Uses) -> m.Test:
         names = self._names(item.parent).union(mark.name for mark in item.own_markers)
         self._count += 1
         return m.Test(
@@ -137,6 +138,8 @@ class Teller:
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
             aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
+            shares=uses.shares,
+            may_ask=uses.may_ask,
         )
 
     def _names(self, node: Any) -> frozenset[str]:

@@ -27,6 +27,7 @@ from pytest_braid.zygote.becoming import (
     forget_distribution,
     give_basetemp,
     look_like_worker,
+    serve_as_host,
 )
 from pytest_braid.zygote.collecting import Collecting, Configuring
 
@@ -87,7 +88,8 @@ class Spawned:
         self._output: dict[str, Any] = {}
         self._goodbye: m.Goodbye | None = None
         self._code = 0
-        self.speech = Speech(Channel(socket.socket(fileno=kit.speech), m.ToZygote))
+        self._talk = socket.socket(fileno=kit.speech)
+        self.speech = Speech(Channel(self._talk, m.ToZygote))
         workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
         look_like_worker(config, self._output)
         run = Path(launch.basetemp) if launch.basetemp else None
@@ -100,6 +102,8 @@ class Spawned:
         self.pytest_session = session
 
     def begin_tests(self, session: pytest.Session) -> MainStrand:
+        if self._launch.number < 0:
+            self._serve_as_host(session)
         if self._launch.is_reference:
             self.speech.say(m.Waiting((), (), {}))
         return become_worker(
@@ -111,6 +115,20 @@ class Spawned:
             cleanups=lambda: None,
             shares_session=False,
         )
+
+    def _serve_as_host(self, session: pytest.Session) -> NoReturn:
+        def end(code: int) -> NoReturn:
+            try:
+                session_seam.unconfigure(self.config)
+            finally:
+                interpreter.end_process(code)
+
+        output.give_fault_file(self.config, self._kit.fault)
+        try:
+            serve_as_host(session, self._talk, lambda: None, end)
+        except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
+            traceback.print_exc()
+            os._exit(1)
 
     def _farewell(self, goodbye: m.Goodbye, code: int) -> NoReturn:
         """Behind the end of the session comes what it has configured."""
