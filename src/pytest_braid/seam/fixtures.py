@@ -122,6 +122,17 @@ def set_up_dependencies(definition: Any, request: Any) -> None:
         request._get_active_fixturedef(name)
 
 
+def made_of(definition: Any) -> Sequence[str]:
+    """The names of the fixtures that its value depends on: what its function asks for, or, if it is
+    set up elsewhere, had asked for."""
+    names: Sequence[str] = vars(definition).get(MADE_OF, definition.argnames)
+    return names
+
+
+MADE_OF = "made_of"
+"""Attribute of a definition that is set up elsewhere."""
+
+
 def private_copy(definition: Any, kind: type | None = None) -> Any:
     """A definition like this one, without a value; of ``kind``, if given. It remembers the one
     (``definition``)."""

@@ -10,6 +10,8 @@ import pytest
 from _pytest import fixtures as private
 from _pytest.scope import Scope
 
+from pytest_braid.seam.fixtures import MADE_OF
+
 _BY_NODE = ("_arg2node2fixturedefs", "_arg2nodeid2fixturedefs")
 """Attributes of ``FixtureManager`` that hold definitions by name, and then by node."""
 
@@ -82,24 +84,27 @@ def params_of(item: pytest.Item) -> dict[str, object]:
     return {} if callspec is None else callspec.params
 
 
-def indices_of(item: pytest.Item) -> dict[str, int]:
-    """The same as numbers, each among those of its name."""
-    callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else callspec.indices
-
-
 def prune(item: pytest.Item) -> None:
     """Leave out of what is set up for a test what only a replaced definition had asked for."""
     item._fixtureinfo.prune_dependency_tree()  # type: ignore[attr-defined]
 
 
-def replace_function(
-    definition: Any, function: Callable[..., Any], names: tuple[str, ...]
-) -> tuple[Callable[..., Any], tuple[str, ...]]:
-    """Let pytest call another function, with these fixtures as arguments. Returns what it was."""
-    before = definition.func, tuple(definition.argnames)
+def replace_function(definition: Any, function: Callable[..., Any], names: tuple[str, ...]) -> None:
+    """Let pytest call another function, with these fixtures as arguments."""
     definition.func, definition.argnames = function, names
-    return before
+
+
+def keep_value_for(definition: Any, key: Callable[[Any], object], made_of: tuple[str, ...]) -> None:
+    """Let pytest keep the value as long as ``key`` of the request is the same, which is otherwise
+    the definition's own parameter. It is made of other fixtures than its function asks for now."""
+    definition.cache_key = key
+    setattr(definition, MADE_OF, made_of)
+
+
+def keep_value_as_ever(definition: Any) -> None:
+    """Undo that."""
+    for name in ("cache_key", MADE_OF):
+        definition.__dict__.pop(name, None)
 
 
 def item_of(request: Any) -> pytest.Item:

@@ -78,6 +78,8 @@ class Borrower:
         if call.when == "call":  # asked for by name: the test's own frames say where
             report.sections.append(("Shared fixture, in the fixture host", failure.text))
             return report
+        if isinstance(error, pytest.skip.Exception):
+            return report  # each at its own place
         data = unpack(failure.report)
         hook: Any = item.config.hook
         told = hook.pytest_report_from_serializable(config=item.config, data=dict(data))

@@ -4,11 +4,12 @@ collected, before the first test."""
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_braid.fixtures.instances import closure_of, same_parameters
+from pytest_braid.fixtures.instances import closure_of, same_value
 from pytest_braid.fixtures.shared import PICKLE, Serializer, serializer_of_function
 from pytest_braid.model.shares import Share
 from pytest_braid.seam import sharing as seam
@@ -32,7 +33,8 @@ class Sharing:
     def __init__(self, session: pytest.Session) -> None:
         self.shares: list[Share] = []
         self.uses: list[Uses] = []
-        self._params: list[tuple[tuple[str, object], ...]] = []
+        self._values: dict[str, list[object]] = {}
+        """Of parameters, by name: those that differ."""
         self._of: dict[int, SharedDefinition] = {}
         self._closures: dict[tuple[int, int], frozenset[str]] = {}
         self._find(session)
@@ -46,6 +48,7 @@ class Sharing:
                 "pytest-braid knows pytest otherwise; run with -n 0, or with another version of "
                 "one of the two."
             )
+        self._note_choices(session.items)
         self.uses = [self._uses(item) for item in session.items]
         self._replace()
         for item in session.items:
@@ -103,39 +106,48 @@ class Sharing:
         return Uses(tuple(sorted(found)), may_ask)
 
     def _number(self, definition: Any, item: pytest.Item) -> int:
-        key, params = self._of[id(definition)].key, self._parameters(definition, item)
-        for number, share in enumerate(self.shares):
-            if share.key == key and same_parameters(self._params[number], params):
-                return number
-        self.shares.append(self.share_of(definition, item))
-        self._params.append(params)
-        return len(self.shares) - 1
+        share = self.share_of(definition, item)
+        if share not in self.shares:
+            self.shares.append(share)
+        return self.shares.index(share)
 
-    def _parameters(self, definition: Any, item: pytest.Item) -> tuple[tuple[str, object], ...]:
+    def _choices(self, definition: Any, item: pytest.Item) -> list[tuple[str, int]]:
+        """The parameters that it is made with for this test: names, and which values."""
         of_test = seam.params_of(item)
         if not of_test:
-            return ()
+            return []
         names = of_test.keys() & self._closure(definition, item)
-        return tuple((name, of_test[name]) for name in sorted(names))
+        return [(name, self._choice(name, of_test[name])) for name in sorted(names)]
+
+    def _choice(self, name: str, value: object) -> int:
+        known = self._values.setdefault(name, [])
+        for number, each in enumerate(known):
+            if same_value(each, value):
+                return number
+        known.append(value)
+        return len(known) - 1
+
+    def _note_choices(self, items: list[pytest.Item]) -> None:
+        """Number the values of parameters alike in every process, in whatever order it has
+        collected the tests."""
+        for item in sorted(items, key=lambda item: item.nodeid):
+            if seam.params_of(item):
+                for shared in self._of.values():
+                    self._choices(shared.definition, item)
 
     def _closure(self, definition: Any, item: pytest.Item) -> frozenset[str]:
         visible = seam.visible(item)
         key = id(definition), id(visible)
         if key not in self._closures:
-            self._closures[key] = frozenset(closure_of(definition, visible, self._argnames))
+            self._closures[key] = frozenset(closure_of(definition, visible))
         return self._closures[key]
-
-    def _argnames(self, definition: Any) -> tuple[str, ...]:
-        """What it asks for, replaced or not."""
-        shared = self._of.get(id(definition))
-        return tuple(definition.argnames) if shared is None else shared.argnames
 
     def share_of(self, definition: Any, item: pytest.Item) -> Share:
         """A share, as its key and parameters are told to other processes."""
         shared = self._of[id(definition)]
-        names = [name for name, _ in self._parameters(definition, item)]
-        indices = seam.indices_of(item)
-        params = ", ".join(f"{name} {indices.get(name, 0)}" for name in names)
+        choices = self._choices(definition, item)
+        params = ", ".join(f"{name} {number}" for name, number in choices)
+        shown = ", ".join(f"{name}={_shown(self._values[name][n])}" for name, n in choices)
         visible = seam.visible(item)
         uses = tuple(
             self._of[id(each)].key
@@ -143,20 +155,26 @@ class Sharing:
             for each in visible.get(name, ())
             if each is not definition and id(each) in self._of
         )
-        return Share(
-            shared.key, params, f"{shared.name} ({params})" if params else shared.name, uses
-        )
+        label = f"{shared.name}[{shown}]" if choices else shared.name
+        return Share(shared.key, params, label, uses)
 
     # --- in place of the functions --------------------------------------------------------------
 
     def _replace(self) -> None:
         for shared in self._of.values():
             seam.replace_function(shared.definition, _borrower(shared), ("request",))
+            key = partial(self._cache_key, shared.definition)
+            seam.keep_value_for(shared.definition, key, shared.argnames)
+
+    def _cache_key(self, definition: Any, request: Any) -> str:
+        """What pytest compares to find out whether a value is still that of this test."""
+        return self.share_of(definition, seam.item_of(request)).params
 
     def restore(self) -> None:
         """Of the host, which calls the functions itself."""
         for shared in self._of.values():
             seam.replace_function(shared.definition, shared.function, shared.argnames)
+            seam.keep_value_as_ever(shared.definition)
 
 
 def _borrower(shared: SharedDefinition) -> Any:
@@ -169,6 +187,11 @@ def _borrower(shared: SharedDefinition) -> Any:
             yield value
 
     return borrow
+
+
+def _shown(value: object) -> str:
+    plain = isinstance(value, str | int | float | bool | None)
+    return repr(value) if plain else type(value).__qualname__
 
 
 def _place(definition: Any) -> str:
