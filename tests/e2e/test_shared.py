@@ -43,9 +43,14 @@ def once(run: Ended, *names: str) -> None:
         ], (run.notes, run.text)
 
 
-def longrepr(text: str) -> str:
-    """A report without the line that names its worker."""
-    return re.sub(r"^\[gw\d+\] .*\n", "", text, flags=re.MULTILINE)
+def errors(run: Ended) -> dict[str, str]:
+    """What is shown of each error, without the line that names its worker and without output."""
+    parts = re.split(r"^_{3,} (.*) _{3,}$", run.section("ERRORS"), flags=re.MULTILINE)
+    found = {}
+    for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        shown = re.split(r"^(?:-+ Captured |threads: ).*", text, flags=re.MULTILINE)[0]
+        found[name] = re.sub(r"^\[gw\d+\] .*\n", "", shown, flags=re.MULTILINE).strip()
+    return found
 
 
 @every_run

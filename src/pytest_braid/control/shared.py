@@ -36,7 +36,7 @@ class _Value:
     """Of its setup, until it is told to the first user; then of its teardown."""
     failure: Failure | None = None
     user: tuple[Worker, int] | None = None
-    """The last test that has asked for it, and its worker."""
+    """The last test that has used it, and its worker."""
 
 
 class SharedFixtures:
@@ -92,6 +92,8 @@ class SharedFixtures:
 
     def began(self, test: int, worker: Worker) -> None:
         self._shares.began(test, worker.number)
+        for share in self._tests[test % len(self._tests)].shares:
+            self._value(share).user = worker, test
 
     def over(self, test: int) -> None:
         self._do(self._shares.over(test))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import pickle
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import pytest
 
+from pytest_braid.fixtures.errors import load_error
 from pytest_braid.fixtures.shared import load
-from pytest_braid.model.shares import Failure, Lent
+from pytest_braid.model.shares import Failure, Output
 from pytest_braid.seam import phases, reports
 from pytest_braid.seam import sharing as seam
 from pytest_braid.wire.values import unpack
@@ -28,6 +27,13 @@ class SharedFixtureError(Exception):
     """What has happened to a fixture that the whole run shares, in words."""
 
 
+class Borrowed(NamedTuple):
+    """A value, and the number of the question that it was the answer to."""
+
+    number: int
+    value: object
+
+
 class Borrower:
     """Registered as ``braid-borrower``: what the functions of shared fixtures come to in a worker,
     and the hook that tells of their failures as the fixture host saw them."""
@@ -38,26 +44,27 @@ class Borrower:
         self._clerk = clerk
         self._numbers: dict[int, int] = {}
 
-    @contextmanager
-    def borrowed(self, shared: SharedDefinition, request: Any) -> Iterator[object]:
-        """The value of a shared fixture, until nobody in this process needs it."""
+    def borrow(self, shared: SharedDefinition, request: Any) -> Borrowed:
+        """The value of a shared fixture, which is to be given back."""
         __tracebackhide__ = True
         item = seam.item_of(request)
         share = self._sharing.share_of(shared.definition, item)
         loan = self._clerk.borrow(self._number(item), share)
-        phases.replay(_records(loan.answer), loan.answer.output.out, loan.answer.output.err)
+        _replay(loan.answer.output)
         if loan.answer.failure is not None:
             raise _error(loan.answer.failure)
         assert loan.file is not None
         try:
-            yield _read(shared, loan.file)
-        finally:
-            self._give_back(loan.number)
+            return Borrowed(loan.number, _read(shared, loan.file))
+        except BaseException:
+            self._clerk.give_back(loan.number)
+            raise
 
-    def _give_back(self, borrowed: int) -> None:
+    def give_back(self, borrowed: Borrowed) -> None:
+        """Nobody in this process needs it any more."""
         __tracebackhide__ = True
-        answer = self._clerk.give_back(borrowed).answer
-        phases.replay(_records(answer), answer.output.out, answer.output.err)
+        answer = self._clerk.give_back(borrowed.number).answer
+        _replay(answer.output)
         if answer.failure is not None:
             raise _error(answer.failure)
 
@@ -88,8 +95,8 @@ class Borrower:
         return report
 
 
-def _records(answer: Lent) -> list[dict[str, Any]]:
-    return [unpack(record) for record in answer.output.records]
+def _replay(output: Output) -> None:
+    phases.replay([unpack(record) for record in output.records], output.out, output.err)
 
 
 def _read(shared: SharedDefinition, file: int) -> object:
@@ -109,12 +116,7 @@ def _read(shared: SharedDefinition, file: int) -> object:
 
 
 def _error(failure: Failure) -> BaseException:
-    error: BaseException | None = None
-    if failure.error:
-        with contextlib.suppress(Exception):  # of a class that only the host has
-            error = pickle.loads(failure.error)  # noqa: S301 -- of this run's own process
-    if not isinstance(error, BaseException):
-        error = SharedFixtureError(failure.text)
+    error = load_error(failure.error) or SharedFixtureError(failure.text)
     with contextlib.suppress(AttributeError):
         setattr(error, _FAILURE, failure)
     return error

@@ -4,14 +4,15 @@ torn down, one at a time, as it is told."""
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NoReturn
 
 import msgspec
 import pytest
 
+from pytest_braid.fixtures.errors import dump_error
 from pytest_braid.fixtures.host import HostInstances, HostState
 from pytest_braid.fixtures.shared import dump
 from pytest_braid.model.shares import Failure, Output
@@ -49,6 +50,8 @@ class Host:
         self._may_be_interrupted = False
         self._made: dict[int, tuple[Any, pytest.Item]] = {}
         self._ordered: list[Any] = []
+        self._origins: dict[int, int] = {}
+        """Of what is set up: the share that it was set up for."""
 
     def serve(self) -> NoReturn:
         """Until it is told to end, or nobody is there who could tell."""
@@ -94,9 +97,11 @@ class Host:
                 dump(shared.name, shared.serializer, value, target)
 
         output, failure = self._phase(item, "setup", set_up)
+        for each in self._instances.standing:
+            self._origins.setdefault(id(each), order.share)
         if failure is not None and order.share in self._made:  # it is up, and cannot be sent
             self._forget(order.share)
-            more, _ = self._phase(item, "teardown", lambda: self._take_down(order.share))
+            more, _ = self._phase(item, "teardown", partial(self._take_down, order.share))
             output = _joined(output, more)
         os.close(file)
         self._speech.say(m.IsUp(order.share, output, failure))
@@ -111,7 +116,7 @@ class Host:
         instance, item = self._made[share]
         if instance in self._ordered:
             self._ordered.remove(instance)
-        output, failure = self._phase(item, "teardown", lambda: self._take_down(share))
+        output, failure = self._phase(item, "teardown", partial(self._take_down, share))
         self._speech.say(m.IsDown(share, output, failure))
 
     def _take_down(self, share: int) -> None:
@@ -136,11 +141,14 @@ class Host:
             raise BaseExceptionGroup("errors while tearing down shared fixtures", errors)
 
     def _end(self) -> NoReturn:
-        """Tear down what stands, the latest first."""
-        for share in reversed(self._made):
-            instance, _ = self._made[share]
-            if instance in self._instances.standing:
-                self._tear_down(share)
+        """Tear down what stands, the latest first: what others were made of, too."""
+        self._ordered.clear()
+        while self._instances.standing:
+            instance = self._instances.standing[-1]
+            item = self._instances.item_of(instance)
+            take_down = partial(self._instances.tear_down, instance)
+            output, failure = self._phase(item, "teardown", take_down)
+            self._speech.say(m.IsDown(self._origins[id(instance)], output, failure))
         self._farewell(m.Goodbye(pack({}), retires=False))
 
     # --- what happens around -------------------------------------------------------------------
@@ -181,7 +189,7 @@ class Host:
             text[-_TEXT:],
             pack(data),
             reports.rendering(self._config, report.longrepr),
-            _pickled(error.value),
+            dump_error(error.value),
         )
 
 
@@ -190,17 +198,6 @@ def keep_coverage(config: pytest.Config) -> None:
     keeper = config.pluginmanager.get_plugin("braid-coverage")
     if keeper is not None:
         keeper.keep()
-
-
-def _pickled(error: BaseException) -> bytes:
-    """An exception for other processes, if it comes back as what it was; without its traceback, and
-    its causes, which the report has."""
-    try:
-        data = pickle.dumps(error)
-        again = pickle.loads(data)  # noqa: S301 -- made here
-        return data if type(again) is type(error) and str(again) == str(error) else b""
-    except Exception:  # noqa: BLE001 -- the project's own class may raise anything
-        return b""
 
 
 def _joined(first: Output, second: Output) -> Output:

@@ -183,8 +183,11 @@ def _borrower(shared: SharedDefinition) -> Any:
     def borrow(request: Any) -> Generator[object, None, None]:
         __tracebackhide__ = True
         lender = request.config.pluginmanager.get_plugin("braid-borrower")
-        with lender.borrowed(shared, request) as value:
-            yield value
+        borrowed = lender.borrow(shared, request)
+        try:
+            yield borrowed.value
+        finally:
+            lender.give_back(borrowed)
 
     return borrow
 
