@@ -519,10 +519,30 @@ def test_a_host_that_crashes_fails_those_who_come_later(stage: Stage) -> None:
     running.expect("up server")
     running.release("go on")
     run = running.end()
-    assert run.counts == {"passed": 2, "errors": 4}  # one at the teardown of who had it
+    assert run.counts == {"passed": 2, "errors": 3}
     assert "the fixture host, the process that sets up shared fixtures, has crashed" in run.text
     assert ups_and_downs(run) == ["up server"]
     assert run.exit == 1
+
+
+def test_a_host_that_crashes_behind_the_last_setup_is_told(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): yield os.getpid(); note("down server")
+        """,
+        test_a="def test_a(server): os.kill(server, signal.SIGKILL); hold('go on')",
+    )
+    running = stage.prepare()
+    running.gate("go on")
+    running.start()
+    running.expect("holding go on")
+    running.release("go on")
+    run = running.end()
+    assert run.counts == {"passed": 1, "errors": 1}, run.text
+    text = run.report("ERROR at teardown of test_a")
+    assert "the process that sets up shared fixtures, has crashed" in text
 
 
 def test_a_teardown_that_ends_the_host_is_told(stage: Stage) -> None:

@@ -204,8 +204,10 @@ class Shares:
             return []
         state = self._states[share]
         state.holders.discard((worker, borrowed))
-        if state.phase is not Phase.UP or self._is_used(share, worker):
-            return [LetGo(share, worker, number, is_last=state.phase is Phase.FAILED)]
+        is_used = self._is_used(share, worker)
+        if state.phase is not Phase.UP or is_used:
+            is_lost = state.phase is Phase.FAILED and not is_used  # its host is gone
+            return [LetGo(share, worker, number, is_last=is_lost)]
         state.last = worker, number
         self._end(share)
         return self._next()
