@@ -12,6 +12,7 @@ from tests.e2e.running import Ended, Stage
 EVERY_RUN = {
     "processes": ["-n3"],
     "threads": ["-n2", "--threads=3"],
+    "tasks": ["-n2", "--tasks=3"],
     "spawned": ["-n2", "--start-method=spawn"],
     "each": ["-n2", "--dist=each"],
     "worksteal": ["-n2", "--dist=worksteal"],
