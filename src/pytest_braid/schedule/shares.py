@@ -262,8 +262,9 @@ class Shares:
         """The process of the host has crashed, and what stood there with it."""
         commands: list[Command] = []
         for share, state in enumerate(self._states):
-            is_queued = state.phase is Phase.BEGINNING and share != self._busy
-            if state.phase in (Phase.BEGINNING, Phase.UP) and not is_queued:
+            if state.phase is Phase.UP:
+                state.phase = Phase.FAILED
+            elif state.phase is Phase.BEGINNING and share == self._busy:
                 state.phase = Phase.FAILED
                 commands += self._settle(share)
             elif state.phase is Phase.ENDING:
