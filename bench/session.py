@@ -17,6 +17,7 @@ from bench.measure import Usage
 from bench.specials import (
     controller_cpu,
     scale,
+    shared,
     single_test,
     threads,
     waiting,
@@ -49,6 +50,7 @@ SPECIALS = {
     "scale": Special("50,000 tests, -n 2, of what plain needs", "%", 100, scale, 3),
     "threads": Special("5,000 tests in threads, CPU of what plain needs", "%", 100, threads, 5),
     "waiting": Special("200 sleeping tests, wall above collection", "s", 1, waiting, 5),
+    "shared": Special("fixtures once per run, wall", "s", 1, shared, 5),
     "latency": Special("a worker's way to its first test", "ms", 1e3, worker_latency, 9),
 }
 

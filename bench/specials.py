@@ -10,7 +10,7 @@ from bench.figures import Spread, spread
 from bench.latency import death_to_next_test, fork_to_ready, largest_overlap, parse_log
 from bench.measure import BenchError, Usage
 from bench.stage import Stage
-from bench.suites import CRASHING, LINGERING, MANY, SCENARIOS, WAITING
+from bench.suites import CRASHING, LARGE, LINGERING, MANY, ONCE, SCENARIOS, WAITING
 
 FEW_WORKERS, MANY_WORKERS = 2, 6
 """Workers of the two runs whose memory is compared."""
@@ -196,6 +196,63 @@ def waiting(
 
     one_round()  # warms up
     return _by_contender([one_round() for _ in range(rounds)])
+
+
+SHARE = ("-o", "braid_share=server value")
+MOST_LEFT = 10_000_000
+"""Bytes of shared memory that others may take meanwhile."""
+
+
+def shared(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Seconds of wall for 60 tests that share a fixture of 3 s, in 8 workers; and from the moment
+    when a value of 100 MB is made to when 4 workers have it.
+
+    :raises BenchError: if it was not set up and torn down once, or memory was not given back.
+    """
+    braid = {BRAID.name: _braid(contenders)}
+    slow = Stage(ONCE, braid, directory / "shared", size)
+    great = Stage(LARGE, braid, directory / "shared", size)
+    setups = slow.suite(BRAID.name) / "setups.txt"
+
+    def one_setup() -> float:
+        setups.unlink(missing_ok=True)
+        wall = slow.run(BRAID.name, *SHARE).wall
+        noted = setups.read_text().split("\n")[:-1]
+        if noted != ["set up", "torn down"]:
+            raise BenchError(f"the shared fixture has noted {noted}")
+        return wall
+
+    def one_value() -> float:
+        suite = great.suite(BRAID.name)
+        for file in suite.glob("*.at"):
+            file.unlink()
+        before = _shared_memory()
+        great.run(BRAID.name, *SHARE)
+        left = _shared_memory() - before
+        if left > MOST_LEFT:
+            raise BenchError(f"{left} bytes of shared memory were not given back")
+        had = [float(file.read_text()) for file in suite.glob("had-*.at")]
+        return max(had) - float((suite / "made.at").read_text())
+
+    def one_round() -> dict[str, float]:
+        return {"3 s, 60 tests, -n 8": one_setup(), "100 MB, -n 4": one_value()}
+
+    one_round()  # warms up
+    return _by_contender([one_round() for _ in range(rounds)])
+
+
+def _shared_memory() -> int:
+    """Bytes that files in memory take, of all processes."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Shmem:"))
+
+
+def _braid(contenders: Mapping[str, Installed]) -> Installed:
+    if BRAID.name not in contenders:
+        raise BenchError("only braid sets a session fixture up once")
+    return contenders[BRAID.name]
 
 
 def _plain_and_braid(contenders: Mapping[str, Installed]) -> dict[str, Installed]:

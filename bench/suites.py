@@ -83,6 +83,76 @@ def blocking(directory: Path, size: float) -> int:
     return _write_modules(directory, bodies, per_module=10)
 
 
+def shared_setup(directory: Path, size: float) -> int:
+    """60 tests that wait 0.05 s and use a session fixture of 3 s, which writes down that it is set
+    up and torn down."""
+    tests = _scaled(60, size)
+    _write_support(directory)
+    (directory / "test_once.py").write_text(
+        dedent(f"""\
+        import os
+        import time
+
+        import pytest
+
+
+        def note(text):
+            with open(os.path.join(os.path.dirname(__file__), "setups.txt"), "a") as file:
+                file.write(text + "\\n")
+
+
+        @pytest.fixture(scope="session")
+        def server():
+            time.sleep(3)
+            note("set up")
+            yield 1
+            note("torn down")
+
+
+        @pytest.mark.parametrize("n", range({tests}))
+        def test_it(server, n):
+            time.sleep(0.05)
+        """)
+    )
+    return tests
+
+
+def shared_value(directory: Path, size: float) -> int:
+    """4 tests, in as many workers, that use a value of 100 MB. When it was made, and when each has
+    it, is written down in seconds of the monotonic clock."""
+    _write_support(directory)
+    (directory / "test_large.py").write_text(
+        dedent(f"""\
+        import os
+        import time
+
+        import pytest
+
+        HERE = os.path.dirname(__file__)
+
+
+        def note(name):
+            with open(os.path.join(HERE, name + ".at"), "w") as file:
+                file.write(str(time.monotonic()))
+
+
+        @pytest.fixture(scope="session")
+        def value():
+            made = bytearray({_scaled(100_000_000, size)})
+            note("made")
+            return made
+
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(value, n):
+            note(f"had-{{n}}")
+            while sum(name.startswith("had") for name in os.listdir(HERE)) < 4:
+                time.sleep(0.005)
+        """)
+    )
+    return 4
+
+
 def waiting(directory: Path, size: float) -> int:
     """200 tests that wait 0.1 s, each behind a fixture that waits 0.05 s; the session's writes down
     that it is set up."""
@@ -164,6 +234,8 @@ LINGERING = Scenario("lingering", "heavy imports, waiting", 6, lingering)
 MANY = Scenario("many", "50,000 parametrized tests", 2, many)
 WAITING = Scenario("waiting", "sleeping tests and fixtures", 1, waiting)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
+ONCE = Scenario("once", "a session fixture of 3 s", 8, shared_setup)
+LARGE = Scenario("large", "a session fixture of 100 MB", 4, shared_value)
 
 
 def _scaled(count: int, size: float) -> int:

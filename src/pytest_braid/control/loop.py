@@ -453,6 +453,8 @@ class Loop:
         if len(numbers) == len(nodeids) and numbers.keys() == set(nodeids):
             worker.settle([numbers[nodeid] for nodeid in nodeids])
             return
+        if self._stopping:
+            return  # it was told to stop collecting
         self.different[worker.name] = list(nodeids)
         self.ledger.is_excused = True
         if not self._stopping:
