@@ -17,7 +17,7 @@ from tests.pages.projects import Done, Project
 from tests.pages.shown import Shown, at_home, is_as_shown, shown
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("start.md", "troubleshooting.md")
+PAGES = ("start.md", "troubleshooting.md", "shared-fixtures.md")
 
 CONFIG = """
 [tool.pytest.ini_options]
