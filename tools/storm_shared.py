@@ -141,7 +141,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     marker = uuid.uuid4().hex
     before = _memory()
     status = _bounded(plan, folder, marker)
-    differences = [*_of_fixtures(plan, folder / "notes", status)]
+    differences = [*differences_of(plan, folder / "notes", status)]
     _, left = psutil.wait_procs(_processes(marker), GONE)
     for process in left:
         differences.append(f"left: {process}")
@@ -219,7 +219,8 @@ def _wait(process: subprocess.Popen[bytes], descriptor: int) -> int | None:
         os.close(ending)
 
 
-def _of_fixtures(plan: Plan, path: Path, status: int | None) -> list[str]:
+def differences_of(plan: Plan, path: Path, status: int | None) -> list[str]:
+    """What is not as it must be in what the fixtures have noted, and in how the run ended."""
     if status is None:
         return ["the run did not end"]
     planned = {0, 1, 2} if plan.at is not None else {0, 1}

@@ -626,3 +626,20 @@ def test_a_zygote_that_fails_at_its_end_ends_the_run(stage: Stage) -> None:
     assert "failed in pytest_unconfigure or at exit" in run.text
     assert "ValueError: no end" in run.text
     assert not run.ran
+
+
+def test_ctrl_c_while_one_collects_is_no_difference_of_collections(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        if os.environ["PYTEST_XDIST_WORKER"] == "gw1":
+            note("collecting"); hold("collection")
+        def test_a(): note("ran a"); hold("never")
+        def test_b(): hold("never")
+        """
+    )
+    run = stage.start(SPAWN, gates=("collection", "never"))
+    run.expect("collecting", "ran a")
+    run.send_to_group(signal.SIGINT)
+    ended = run.end()
+    assert ended.exit == pytest.ExitCode.INTERRUPTED
+    assert "different tests were collected" not in ended.text
