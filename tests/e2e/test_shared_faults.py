@@ -568,3 +568,30 @@ def test_when_the_controller_is_killed_no_process_is_left(stage: Stage) -> None:
     running.send(signal.SIGKILL)
     running.await_end()
     running.require_gone()
+
+
+def test_a_setup_that_hangs_is_ended_at_the_limit(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): note("up server"); hold("never")
+        """,
+        test_a="""
+        def test_a(server): pass
+        def test_b(server): pass
+        def test_without(): pass
+        """,
+    )
+    running = stage.start("--test-timeout=0.5", gates=("never",))
+    run = running.end()
+    assert run.counts == {"errors": 2, "passed": 1}, run.text
+    text = " ".join(run.report("ERROR at setup of test_a").split())
+    assert "shared fixture 'server' is not there: Timeout at" in text
+    assert (
+        "after 0.5 s (--test-timeout): the fixture host, the process that sets up shared fixtures, "
+        "was ended while it set up 'server', and nothing that stood there is torn down. If it "
+        "needs longer, raise the limit."
+    ) in text
+    assert "in server" in text
+    assert run.notes.count("up server") == 1

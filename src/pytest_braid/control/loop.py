@@ -95,7 +95,12 @@ class Loop:
         self._is_mute = False
         self._desk = Desk(self._poll)
         self._shared = share(
-            desk=self._desk, poll=self._poll, zygote=zygote, replay=replay, tell=self._tell
+            desk=self._desk,
+            poll=self._poll,
+            watch=self._watch,
+            zygote=zygote,
+            replay=replay,
+            tell=self._tell,
         )
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))

@@ -15,7 +15,14 @@ from pytest_braid.control.child import nameless_files
 from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Host, Worker, Zygote, describe_end
 from pytest_braid.control.replay import Replay
-from pytest_braid.control.texts import host_crashed, host_differs, not_set_up, torn_down_already
+from pytest_braid.control.texts import (
+    host_crashed,
+    host_differs,
+    host_overran,
+    not_set_up,
+    torn_down_already,
+)
+from pytest_braid.control.watch import Watch
 from pytest_braid.model import events as e
 from pytest_braid.model.shares import Borrow, Failure, Lent, Output, Return, Share
 from pytest_braid.schedule import shares as s
@@ -53,6 +60,7 @@ class SharedFixtures:
         zygote: Zygote,
         desk: Desk,
         poll: select.poll,
+        watch: Watch,
         replay: Replay,
         tests: Sequence[m.Test],
         shares: Sequence[Share],
@@ -65,6 +73,7 @@ class SharedFixtures:
         self._zygote = zygote
         self._desk = desk
         self._poll = poll
+        self._watch = watch
         self._replay = replay
         self._tests = tests
         self._make_node = make_node
@@ -153,6 +162,8 @@ class SharedFixtures:
                 self._poll.unregister(self.fileno())
 
     def _hear_host(self, said: m.FromHost) -> None:
+        if isinstance(said, m.IsUp | m.IsDown) and self._host is not None:
+            self._watch.gone(self._host)
         match said:
             case m.IsUp():
                 self._is_up(said)
@@ -213,6 +224,7 @@ class SharedFixtures:
         for said in self._host.talk.waiting():
             self._hear_host(said)
         host, self._host = self._host, None
+        self._watch.gone(host)
         with contextlib.suppress(KeyError):
             self._poll.unregister(host.talk.fileno())
         self._zygote.live.ended(host)
@@ -226,7 +238,10 @@ class SharedFixtures:
         if busy is not None:
             verb = "set up" if self._shares.is_setting_up else "tore down"
             doing = f"while it {verb} {self._shares.share(busy).label!r}"
-        self._crash = host_crashed(describe_end(status), doing, self._internal)
+        if host.overrun is None:
+            self._crash = host_crashed(describe_end(status), doing, self._internal)
+        else:
+            self._crash = host_overran(self._watch.explain(host), doing)
         sections = host.last_words()
         standing = [n for n in self._values if self._shares.phase(n) is s.Phase.UP]
         for number in {*standing, *([] if busy is None else [busy])}:
@@ -297,6 +312,7 @@ class SharedFixtures:
             return
         if isinstance(order, m.SetUp) and self._order is not None:
             order = m.SetUp(order.share, self._order[order.test], order.key)
+        self._watch.ordered(self._host)
         with contextlib.suppress(OSError):  # its end is noticed where its messages are read
             self._host.talk.send(order, files)
 

@@ -112,6 +112,15 @@ def host_crashed(how: str, doing: str | None, said: str) -> str:
     return f"{text}\n{said}" if said else text
 
 
+def host_overran(where: str, doing: str | None) -> str:
+    """The fixture host was ended because a setup or teardown took too long."""
+    when = "" if doing is None else f" {doing}"
+    return (
+        f"Timeout {where}: the fixture host, the process that sets up shared fixtures, was ended"
+        f"{when}, and nothing that stood there is torn down. If it needs longer, raise the limit."
+    )
+
+
 def not_set_up(label: str, why: str) -> str:
     """Why there is no value of a shared fixture."""
     return (

@@ -66,6 +66,11 @@ class Watch:
         self.gone(worker)
         self._start(Task(worker, None), self._limits.common, time.monotonic())
 
+    def ordered(self, host: Worker) -> None:
+        """The fixture host was told to set something up, or to tear it down: it has the time of a
+        test."""
+        self.dismissed(host)
+
     def _start(self, task: Task, limit: Limit | None, at: float) -> None:
         if limit is not None:
             self._limit_of[task] = limit
