@@ -19,7 +19,8 @@ from pytest_braid.compat.threaded import THREADS, is_concurrent
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.tails import write_explanation, write_strands
 from pytest_braid.model import events as e
-from pytest_braid.options import is_watched, threads_of
+from pytest_braid.model.limits import Limit
+from pytest_braid.options import is_watched, limit_of, threads_of
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
@@ -65,7 +66,13 @@ class Local:
         self._record_start(session, tuple(asides))
         with closing(Items(len(session.items))) as queue:
             strands = make_strands(
-                session, queue, asides, self._record, threads=self._threads, tasks=self._tasks
+                session,
+                queue,
+                asides,
+                self._record,
+                threads=self._threads,
+                tasks=self._tasks,
+                timeout=limit_of(session.config),
             )
             for item, nextitem in strands.tests():
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -76,7 +83,16 @@ class Local:
 
     def _record_start(self, session: pytest.Session, asides: tuple[str | None, ...]) -> None:
         at = time.monotonic()
-        self._record(e.RunStarted(run="", workers=0, mode="no", wall=time.time(), at=at))
+        started = e.RunStarted(
+            run="",
+            workers=0,
+            mode="no",
+            wall=time.time(),
+            threads=self._threads,
+            tasks=self._tasks,
+            at=at,
+        )
+        self._record(started)
         self._nodeids = tuple(item.nodeid for item in session.items)
         self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
 
@@ -89,7 +105,7 @@ class Local:
         chosen = terminalreporter.config.option.braid_explain
         if chosen is not None:
             write_explanation(terminalreporter, self._nodeids, chosen, [self._strands])
-        write_strands(terminalreporter, self._strands)
+        write_strands(terminalreporter, self._strands, self._nodeids)
 
     def pytest_unconfigure(self) -> None:
         if self._log is not None:
@@ -105,13 +121,22 @@ def make_strands(
     *,
     threads: int,
     tasks: int = 0,
+    timeout: Limit | None = None,
 ) -> ThreadStrands:
     """Strands for the items of a session that has no worker."""
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
     return ThreadStrands(
-        session, queue, claim, teller, limit, threads=threads, tasks=tasks, asides=asides
+        session,
+        queue,
+        claim,
+        teller,
+        limit,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=timeout,
     )
 
 
@@ -180,6 +205,10 @@ class Teller:
 
     def announce(self, test: int, strand: int = 0) -> None:
         self._record(e.Started(worker=0, test=test, strand=strand, at=self.clock()))
+
+    def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
+        at = self.clock()
+        self._record(e.LoopBlocked(worker=0, test=test, seconds=seconds, stack=stack, at=at))
 
     def resume(self, test: int) -> None:
         self._test = test

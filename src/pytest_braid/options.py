@@ -67,6 +67,14 @@ class Settings(NamedTuple):
     tasks: int = 0
     """How many async tests it runs at once, as tasks; 0: they run as any other test does."""
 
+    def for_workers(self) -> dict[str, Any]:
+        """What is in ``workerinput`` beyond what a worker of pytest-xdist has there: how many tests
+        it runs at once, in ``threads`` and as ``tasks``, and how long these may take."""
+        told: dict[str, Any] = {"threads": self.threads, "tasks": self.tasks}
+        if self.tasks and self.limit is not None:
+            told["timeout"] = tuple(self.limit)
+        return {name: value for name, value in told.items() if value}
+
 
 def settings_of(config: pytest.Config) -> Settings | None:
     """The settings of this run, or ``None`` if it is to run in this process.

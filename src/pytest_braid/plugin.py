@@ -402,6 +402,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
+    parser.addini(
+        "braid_strict_tasks",
+        "Whether an async test fails that leaves tasks, async generators or event loops behind.",
+        "bool",
+        False,
+    )
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])
@@ -611,8 +617,9 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
+    which = "no test but an async one" if config.option.tasks else "no test"
     return (
-        "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
+        f"braid: {which} is ended at its timeout in this run: it has no worker that could be ended "
         "(-n 1 makes one)"
     )
 
@@ -718,10 +725,8 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
+        **settings.for_workers(),
     }
-    for name in ("threads", "tasks"):
-        if getattr(settings, name):
-            workerinput[name] = getattr(settings, name)
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:

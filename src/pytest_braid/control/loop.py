@@ -332,7 +332,7 @@ class Loop:
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
         worker.begin(said.test, said.at)
-        self._watch.begun(worker, said.test, test, said.at)
+        self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
         self._live.pass_mark(worker)
         self._live.runs(worker, test.nodeid)
         self._replay.begun(said.test)
@@ -353,7 +353,9 @@ class Loop:
         | m.Deselected
         | m.Collected
         | m.Waiting
-        | m.Recollected,
+        | m.Recollected
+        | m.Extended
+        | m.LoopBlocked,
     ) -> None:
         match said:
             case m.Ready():
@@ -361,6 +363,18 @@ class Loop:
                 self._watch_end(worker)  # it may have been dismissed before it was
                 self._slots.ready(worker.slot)
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
+            case m.Extended():
+                self._watch.extended(worker, said.test, said.seconds)
+            case m.LoopBlocked():
+                self._record(
+                    e.LoopBlocked(
+                        worker=worker.number,
+                        test=said.test,
+                        seconds=said.seconds,
+                        stack=said.stack,
+                        at=time.monotonic(),
+                    )
+                )
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
             case m.Stopping():

@@ -90,6 +90,7 @@ class Settings(Protocol):
     def threads(self) -> int: ...
     @property
     def tasks(self) -> int: ...
+    def for_workers(self) -> dict[str, Any]: ...
 
 
 class Controller:
@@ -107,8 +108,7 @@ class Controller:
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        at_once = {"threads": settings.threads, "tasks": settings.tasks}
-        self._nodes = NodeManager(config, settings.testrun_uid, at_once)
+        self._nodes = NodeManager(config, settings.testrun_uid, settings.for_workers())
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -152,6 +152,8 @@ class Controller:
                     workers=self._settings.workers,
                     mode=self._mode,
                     wall=time.time(),
+                    threads=self._settings.threads,
+                    tasks=self._settings.tasks,
                     at=time.monotonic(),
                 )
             )
@@ -324,7 +326,11 @@ class Controller:
             uncollected=self._intake.uncollected,
             copies=self._settings.workers if is_each else 1,
             make_node=self._node,
-            limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
+            limits=Limits(
+                self._settings.limit,
+                session_seam.has_pytest_timeout(session.config),
+                self._settings.threads + 1 if self._settings.tasks else None,
+            ),
             log=self._log,
             waits=self._waits,
             strands=self._strands,
@@ -438,11 +444,11 @@ class Controller:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
         readers = [reader for reader in (self._strands, self._waits) if reader is not None]
+        nodeids = [test.nodeid for test in self._intake.tests]
         if self._settings.explain is not None and readers:
-            nodeids = [test.nodeid for test in self._intake.tests]
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
-            write_strands(terminalreporter, self._strands)
+            write_strands(terminalreporter, self._strands, nodeids)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 

@@ -118,12 +118,15 @@ SchedulerEvent = (
 
 
 class RunStarted(Event, frozen=True, gc=False, kw_only=True):
-    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch."""
+    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch. Of the
+    strands of a worker, 1 to ``threads`` are threads, and the next ``tasks`` are tasks."""
 
     run: str
     workers: int
     mode: str
     wall: float
+    threads: int = 0
+    tasks: int = 0
 
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
@@ -147,6 +150,16 @@ class Reported(Event, frozen=True, gc=False, kw_only=True):
     duration: float
 
 
+class LoopBlocked(Event, frozen=True, gc=False, kw_only=True):
+    """A test has kept all others of its event loop waiting, for so many seconds. ``stack`` is where
+    it was then, a line for each frame of the project."""
+
+    worker: int
+    test: int
+    seconds: float
+    stack: tuple[str, ...]
+
+
 class WorkerEnded(Event, frozen=True, gc=False, kw_only=True):
     """A worker's session is over, and it has said goodbye."""
 
@@ -159,4 +172,6 @@ class RunEnded(Event, frozen=True, gc=False, kw_only=True):
     unfinished: tuple[int, ...]
 
 
-RunEvent = SchedulerEvent | RunStarted | TestsCollected | Reported | WorkerEnded | RunEnded
+RunEvent = (
+    SchedulerEvent | RunStarted | TestsCollected | Reported | LoopBlocked | WorkerEnded | RunEnded
+)

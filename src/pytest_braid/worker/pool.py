@@ -14,6 +14,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
+import pytest
+
 from pytest_braid.model.variables import variable
 
 _ROOM = 4096
@@ -28,6 +30,7 @@ class Job(NamedTuple):
     """A test to run: its number, and what runs it."""
 
     test: int
+    item: pytest.Item
     run: Callable[[], object]
 
 

@@ -18,6 +18,7 @@ from pytest_braid.capture.isolation import Isolation
 from pytest_braid.capture.ownership import owned
 from pytest_braid.fixtures.instances import Instances
 from pytest_braid.fixtures.tree import SetupTree, running_item
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import deferral
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
@@ -30,7 +31,7 @@ from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.pool import Job, Over, Pool, outbox
 from pytest_braid.worker.speech import Reporter
-from pytest_braid.worker.tasks import Tasks
+from pytest_braid.worker.tasks import Heard, Tasks
 
 _BRISK = 0.005
 """Seconds from one test to the next that are short."""
@@ -67,12 +68,13 @@ class ThreadStrands(MainStrand):
         threads: int,
         tasks: int,
         asides: Sequence[str | None],
+        timeout: TimeLimit | None = None,
     ) -> None:
         super().__init__(session, queue, claim, reporter, limit)
         self._strands = threads + tasks
         self._asides = asides
         self._pool = Pool(threads)
-        self._tasks = Tasks(session.config, tasks, threads + 1) if tasks else None
+        self._tasks = self._make_tasks(tasks, threads + 1, timeout) if tasks else None
         self._planned: deque[int] = deque()
         """For threads."""
         self._planned_tasks: deque[int] = deque()
@@ -104,6 +106,14 @@ class ThreadStrands(MainStrand):
         self._bell.register(self._pool.bell, select.POLLIN)
         for descriptor in (queue.descriptor, self._pool.bell):
             self._either.register(descriptor, select.POLLIN)
+
+    def _make_tasks(self, count: int, first: int, timeout: TimeLimit | None) -> Tasks:
+        def extended(test: int, seconds: float) -> None:
+            self._reporter.speech.say(m.Extended(test, seconds))
+            self._reporter.speech.flush()
+
+        heard = Heard(extended, self._reporter.blocked)
+        return Tasks(self._session.config, count, first, timeout, heard)
 
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
@@ -204,7 +214,8 @@ class ThreadStrands(MainStrand):
         self._reporter.announce(test, strand)
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
-        pool.start(Job(test, lambda: self._run(test, strand, nextitem)))
+        item = self.items[test]
+        pool.start(Job(test, item, lambda: self._run(test, strand, nextitem)))
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
         """In a strand."""

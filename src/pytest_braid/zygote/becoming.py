@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire.kit import Claim, WorkerKit
@@ -94,7 +95,16 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
 
     threads = threads if threads + tasks else 1
     asides = _asides(session, threads, tasks)
-    return ThreadStrands(session, *given, threads=threads, tasks=tasks, asides=asides)
+    workerinput: dict[str, Any] = session.config.workerinput  # type: ignore[attr-defined]
+    timeout = workerinput.get("timeout")
+    return ThreadStrands(
+        session,
+        *given,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=None if timeout is None else TimeLimit(*timeout),
+    )
 
 
 def _asides(session: pytest.Session, threads: int, tasks: int) -> list[str | None]:

@@ -7,10 +7,10 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from pytest_braid.model.limits import seconds_of
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
+from pytest_braid.worker.patience import timeout_of
 
 _NEEDY = {"alone", "resource_lock", "cpus"}
 """Marks of what a test needs besides a worker."""
@@ -26,25 +26,6 @@ def _group(item: pytest.Item) -> str | None:
     if mp is not None:
         names.add(mp[0])
     return "_".join(sorted(names)) or None
-
-
-def _timeout(item: pytest.Item) -> float | None:
-    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
-
-    Raises:
-        pytest.UsageError: it gives no such number.
-    """
-    mark = item.get_closest_marker("timeout")
-    if mark is None:
-        return None
-    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise pytest.UsageError(
-            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
-            "write @pytest.mark.timeout(3), or 0 for no limit"
-        )
-    return seconds
 
 
 def _mp_group(item: pytest.Item) -> tuple[str, str] | None:
@@ -133,7 +114,7 @@ class Teller:
             item.location,
             own_process="forked" in names,
             group=_group(item) if self._is_by_group else None,
-            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+            timeout=timeout_of(item) if self._has_timeouts and "timeout" in names else None,
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
             aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
