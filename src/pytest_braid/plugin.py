@@ -466,6 +466,32 @@ def pytest_load_initial_conftests(
         questions(early_config)
 
 
+@pytest.hookimpl(specname="pytest_load_initial_conftests", wrapper=True)
+def pytest_know_asyncio(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None, None, None]:
+    """Where pytest-asyncio is not there, nor asked for by a conftest, ``--tasks`` goes by its mark
+    and its settings."""
+    yield
+    names = ("asyncio", "pytest_asyncio.plugin")
+    if not any(map(early_config.pluginmanager.hasplugin, names)):
+        for name in _ASYNCIO_SETTINGS:
+            parser.addini(name, "Of pytest-asyncio, for --tasks where that is not installed.")
+        early_config.addinivalue_line("markers", _ASYNCIO_MARK)
+
+
+_ASYNCIO_SETTINGS = (
+    "asyncio_mode",
+    "asyncio_default_fixture_loop_scope",
+    "asyncio_default_test_loop_scope",
+)
+
+_ASYNCIO_MARK = (
+    "asyncio(loop_scope=None): an async test, for --tasks to run (pytest-asyncio, which is not "
+    "installed; pytest-braid)."
+)
+
+
 @pytest.hookimpl
 def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
     if plugin_name == "pytest_cov":

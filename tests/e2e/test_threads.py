@@ -306,6 +306,8 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         def scope(fixture_name, config): return "module"
         @pytest.fixture(scope=scope)
         def dynamic(): return object()
+        @pytest.fixture(scope="module")
+        def fails_later(): yield; raise ValueError("in teardown")
         """
     )
     suite.write(
@@ -343,6 +345,7 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         """,
         test_b="""
         import unittest
+        def test_shared_teardown_fails(fails_later): pass
         class TestUnit(unittest.TestCase):
             def setUp(self): self.here = 1
             def test_1(self): self.assertEqual(self.here, 1)

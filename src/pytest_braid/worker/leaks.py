@@ -21,8 +21,10 @@ _GRACE = 1.0
 class Home:
     """Whatever is begun for one test, in one of its phases."""
 
-    def __init__(self, item: pytest.Item) -> None:
+    def __init__(self, item: pytest.Item, outer: Home | None = None) -> None:
         self.item = item
+        self.outer = outer
+        """That of the test's fixtures, where this one is of its call."""
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.generators: WeakSet[AsyncGenerator[Any]] = WeakSet()
         self.loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -38,6 +40,7 @@ class Waiter(Protocol):
 
     loop: asyncio.AbstractEventLoop
 
+    def is_strand(self) -> bool: ...
     def wait_for(self, awaitable: Any) -> Any: ...
 
 
@@ -55,9 +58,11 @@ class Leaks:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """What fixtures of the test begin is theirs until they are torn down."""
-        mine = Home(item)
-        self._homes.add(mine)
-        home.set(mine)
+        __tracebackhide__ = True
+        if self._hub.is_strand():
+            mine = Home(item)
+            self._homes.add(mine)
+            home.set(mine)
         return (yield)
 
     def owns(self, item: pytest.Item, task: asyncio.Task[Any] | None) -> bool:
@@ -66,7 +71,10 @@ class Leaks:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        mine = Home(item)
+        __tracebackhide__ = True
+        if not self._hub.is_strand():
+            return (yield)
+        mine = Home(item, home.get())
         self._homes.add(mine)
         token = home.set(mine)
         try:
@@ -79,7 +87,21 @@ class Leaks:
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self) -> Generator[None, object, object]:
+        """Also of one that the test asks for while it runs."""
+        __tracebackhide__ = True
+        mine = home.get()
+        if mine is None or mine.outer is None:
+            return (yield)
+        token = home.set(mine.outer)
+        try:
+            return (yield)
+        finally:
+            home.reset(token)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         result = yield
         mine = home.get()
         left = self._end(mine) if mine is not None else []

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import linecache
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import pytest
@@ -79,14 +78,11 @@ class Deadline:
 
     def _failure(self) -> BaseException:
         frames = frames_of(self._strand.awaited)
-        stack = "".join(traceback.format_list([*map(_summary, frames)]))
-        where = place_in_words(frames, self._root)
         return pytest.fail.Exception(
-            f"The test took longer than {self.limit}. It was cancelled where it waited: {where}.\n"
-            "If it needs longer, raise the limit, or mark it with @pytest.mark.timeout(SECONDS).\n"
-            f"{stack}".rstrip(),
-            pytrace=False,
-        )
+            f"The test took longer than {self.limit}. It was cancelled where it waited: "
+            f"{place_in_words(frames, self._root)}. If it needs longer, raise the limit, or mark "
+            "it with @pytest.mark.timeout(SECONDS)."
+        ).with_traceback(traceback_of(frames))
 
     def clear(self) -> None:
         """The test is over."""
@@ -108,8 +104,12 @@ def frames_of(awaited: Any) -> list[FrameType]:
     return frames
 
 
-def _summary(frame: FrameType) -> traceback.FrameSummary:
-    return traceback.FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+def traceback_of(frames: Sequence[FrameType]) -> TracebackType | None:
+    """As if something had been raised in the last of these frames."""
+    found: TracebackType | None = None
+    for frame in reversed(frames):
+        found = TracebackType(found, frame, frame.f_lasti, frame.f_lineno)
+    return found
 
 
 def place_in_words(frames: Sequence[FrameType], root: Path) -> str:

@@ -21,7 +21,7 @@ from pytest_braid.seam.session import has_pytest_timeout
 from pytest_braid.seam.xunit import await_async_ones
 from pytest_braid.worker.heartbeat import Heartbeat, lines_of
 from pytest_braid.worker.leaks import Leaks
-from pytest_braid.worker.patience import Deadline, frames_of, timeout_of
+from pytest_braid.worker.patience import Deadline, frames_of, timeout_of, traceback_of
 from pytest_braid.worker.pool import Job, Over, run
 from pytest_braid.worker.service import Service
 
@@ -211,7 +211,7 @@ class Tasks:
     def place(self) -> TracebackType | None:
         """Where the test waits that runs longest, as if it had raised something there."""
         for running in self.running.values():
-            return place_of(running.strand.awaited)
+            return traceback_of(frames_of(running.strand.awaited))
         return None
 
 
@@ -240,11 +240,3 @@ class Timers:
             return None
         self._tasks.unlimit(test)
         return True
-
-
-def place_of(awaited: Any) -> TracebackType | None:
-    """The frames in which something waits that is awaited, as a traceback."""
-    traceback: TracebackType | None = None
-    for frame in reversed(frames_of(awaited)):
-        traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno)
-    return traceback
