@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -550,6 +551,8 @@ def _refuse(option: Any) -> None:
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
+    _runs.append(config)
+    config.add_cleanup(partial(_runs.remove, config))
     config.addinivalue_line(
         "markers",
         "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
@@ -818,12 +821,44 @@ def mp_trail(request: pytest.FixtureRequest) -> Any:
 def _asker(config: pytest.Config) -> Any:
     """Who asks the board of the run: the worker's clerk, or, where there are no workers, one who
     has a board here."""
-    if not config.pluginmanager.hasplugin("braid-clerk"):
-        from pytest_braid.compat.mp_sync import InProcess
-        from pytest_braid.schedule.board import Board
+    plugins = config.pluginmanager
+    if not plugins.hasplugin("braid-clerk"):
+        asker = _new_asker()
+        with suppress(ValueError):  # another thread was faster
+            plugins.register(asker, "braid-clerk")
+    return plugins.get_plugin("braid-clerk")
 
-        config.pluginmanager.register(InProcess(Board()), "braid-clerk")
-    return config.pluginmanager.get_plugin("braid-clerk")
+
+def _new_asker() -> Any:
+    from pytest_braid.compat.mp_sync import InProcess
+    from pytest_braid.schedule.board import Board
+
+    return InProcess(Board())
+
+
+_runs: list[pytest.Config] = []
+"""The runs in this process; one inside of another (``pytester``) is last."""
+
+_without_run: list[Any] = []
+"""Who is asked where braid is not part of the run (``-p no:braid``)."""
+
+
+def __getattr__(name: str) -> Any:
+    """``Lock``, which knows from here on whom to ask."""
+    if name != "Lock":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pytest_braid.compat import lock
+
+    lock.find_asker = _asker_of_run
+    return lock.Lock
+
+
+def _asker_of_run() -> Any:
+    if _runs:
+        return _asker(_runs[-1])
+    if not _without_run:
+        _without_run.append(_new_asker())
+    return _without_run[0]
 
 
 def _mp(config: pytest.Config) -> tuple[bool, int]:
