@@ -7,11 +7,13 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol, Self
 from weakref import ref
 
 import pytest
 
+from pytest_braid.fixtures.gate import current_strand
 from pytest_braid.fixtures.tree import running_item
 from pytest_braid.model import board as b
 
@@ -95,6 +97,10 @@ class Lock:
         return f"pytest_braid.Lock({self.name!r})"
 
     def __enter__(self) -> Self:
+        strand = _task_strand()
+        if strand is not None:
+            strand.await_(self.__aenter__())
+            return self
         asker = self._asker()
         self._refuse_to_block(asker)
         self._take(asker, asker.acquire(self.name, None))
@@ -119,8 +125,10 @@ class Lock:
 
         number, place = asker.acquire_later(self.name, told), (self.name, loop)
         asker.awaited.append(place)
+        strand = _task_strand()
         try:
-            answer = await answered
+            with nullcontext() if strand is None else strand.excusing():
+                answer = await answered
         except BaseException:
             asker.let_go(number)
             raise
@@ -180,6 +188,13 @@ class Lock:
 def _answer(answered: asyncio.Future[b.Answer], answer: b.Answer) -> None:
     if not answered.done():
         answered.set_result(answer)
+
+
+def _task_strand() -> Any:
+    """What can wait here, in synchronous code too, while other tasks go on; ``None`` if nothing
+    can."""
+    strand: Any = current_strand.get()
+    return strand if getattr(strand, "is_current", False) else None
 
 
 def _loop() -> asyncio.AbstractEventLoop | None:

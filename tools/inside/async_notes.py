@@ -1,0 +1,25 @@
+"""Loaded into a run of any suite: notes the node ids of its async tests, one a line, in the file
+that ``ASYNC_NOTES`` names. Also of those that another loop than asyncio's runs, and of those whose
+functions are wrapped."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _is_async(function: Any) -> bool:
+    function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    return inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return
+    found = [item.nodeid for item in session.items if _is_async(getattr(item, "obj", None))]
+    Path(os.environ["ASYNC_NOTES"]).write_text("".join(f"{it}\n" for it in found), encoding="utf-8")
