@@ -187,6 +187,15 @@ _UNSAFE_MARKS = (
 )
 """Marks of pytest-run-parallel; what it makes of other numbers is its own."""
 
+_COOPERATIVE_MARKS = (
+    (
+        "asyncio_cooperative: this test runs as a task, at once with others that are marked so "
+        "(pytest-asyncio-cooperative)."
+    ),
+    "flakey: with asyncio_cooperative, this test runs once more if it fails.",
+    "decorated: with asyncio_cooperative, on a function that another wraps; needs no mark.",
+)
+
 _NEEDS_MARKS = (
     "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
     (
@@ -311,6 +320,20 @@ OPTIONS = (
         {"dest": "num_processes", "metavar": "N", "type": processes_value},
     ),
     Option(
+        ("--max-asyncio-tasks",),
+        "Tests with the mark asyncio_cooperative run as up to this many tasks at once, where "
+        "--tasks does not say how many, as in pytest-asyncio-cooperative. Default: the ini option "
+        "max_asyncio_tasks, then 100.",
+        {"dest": "max_asyncio_tasks", "metavar": "N", "type": positive_value},
+    ),
+    Option(
+        ("--asyncio-task-timeout",),
+        "Such a test is cancelled, and fails, when it takes longer; waiting for a shared fixture "
+        "or a pytest_braid.Lock does not count. Default: the ini option asyncio_task_timeout, then "
+        "600.",
+        {"dest": "asyncio_task_timeout", "metavar": "SECONDS", "type": positive_value},
+    ),
+    Option(
         ("--start-method",),
         "How workers come to be. 'fork': as copies of the one process that has collected the "
         "tests; 'spawn': each is an interpreter of its own that collects for itself; 'auto': "
@@ -389,6 +412,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     _meet_requirement(pluginmanager)
     from argparse import SUPPRESS
 
+    cooperative = _cooperative_options(pluginmanager)
+    known = known | _COOPERATIVE_OPTIONS - cooperative
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
         if option is FORKED or known & {*option.names}:
@@ -410,18 +435,33 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         False,
     )
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+    for name in sorted(cooperative):
+        parser.addini(name[2:].replace("-", "_"), f"The same as {name}.", default="")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])
-    for name in () if known else UNUSED:
+    for name in () if known & {"-n"} else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
 
 
+_COOPERATIVE_OPTIONS = frozenset({"--max-asyncio-tasks", "--asyncio-task-timeout"})
+
+
+def _cooperative_options(pluginmanager: pytest.PytestPluginManager) -> frozenset[str]:
+    """Step around the engine of pytest-asyncio-cooperative; which of its options are missing."""
+    was_there = bool(pluginmanager.hasplugin("asyncio-cooperative"))
+    if was_there:
+        pluginmanager.unregister(name="asyncio-cooperative")
+    pluginmanager.set_blocked("asyncio-cooperative")
+    pluginmanager.set_blocked("pytest_asyncio_cooperative.plugin")
+    return frozenset() if was_there else _COOPERATIVE_OPTIONS
+
+
 def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Of ``required_plugins``, which pytest checks next: pytest-xdist, in a version whose interface
-    is here."""
+    """Of ``required_plugins``, which pytest checks next: those that are stood in for, in a version
+    whose interface is here."""
     config: Any = pluginmanager.get_plugin("pytestconfig")
     required: list[str] = config.getini("required_plugins")
-    if any("xdist" in each for each in required):
+    if any("xdist" in each or "cooperative" in each for each in required):
         from pytest_braid.compat.finder import is_met
 
         required[:] = [each for each in required if not is_met(each)]
@@ -564,7 +604,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("run-parallel"):  # it has these marks, too
         for mark in _UNSAFE_MARKS:
             config.addinivalue_line("markers", mark)
-    for mark in _NEEDS_MARKS:
+    for mark in (*_NEEDS_MARKS, *_COOPERATIVE_MARKS):
         config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
@@ -573,7 +613,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Of a process without workers: a seed's own marks start its strands."""
-    if "pytest_braid.compat.threaded" not in sys.modules or hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput"):
+        return None
+    is_cooperative = session.config.pluginmanager.hasplugin(_COOPERATIVE)
+    if not is_cooperative and "pytest_braid.compat.threaded" not in sys.modules:
         return None
     from pytest_braid.local import run_concurrent
 
@@ -584,19 +627,39 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before any test is deselected: it may be the one that names its group's strategy."""
     is_mp = bool(config.option.use_mp or config.getini("mp"))
-    if is_mp or _has_groups(items):
+    if is_mp or _has_mark(items, "mp_group"):
         from pytest_braid.compat.mp import tell_groups
 
         tell_groups(items, is_mp=is_mp)
 
 
-def _has_groups(items: Iterable[pytest.Item]) -> bool:
-    """Whether there is a mark ``mp_group``; each collector is looked at once."""
+_COOPERATIVE = "braid-cooperative"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Every mark is there by now, also those that a conftest has added."""
+    if _has_mark(session.items, "asyncio_cooperative"):
+        from pytest_braid.compat.asyncio_cooperative import Cooperative
+
+        session.config.pluginmanager.register(Cooperative(session.config), _COOPERATIVE)
+
+
+@pytest.hookimpl
+def pytest_report_teststatus(report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Of the first run of a test that runs once more, as pytest-rerunfailures shows it."""
+    if report.outcome != "rerun":
+        return None
+    return "rerun", "R", ("RERUN", {"yellow": True})
+
+
+def _has_mark(items: Iterable[pytest.Item], name: str) -> bool:
+    """Whether there is such a mark; each collector is looked at once."""
     seen: set[object] = set()
     for item in items:
         node: Any = item
         while node is not None and node not in seen:
-            if any(mark.name == "mp_group" for mark in node.own_markers):
+            if any(mark.name == name for mark in node.own_markers):
                 return True
             seen.add(node)
             node = node.parent
@@ -648,13 +711,13 @@ class AsTheyAre:
         return PathFinder.find_spec(name, path)
 
 
-_STAND_INS = {"xdist", "pytest_threaded"}
+_STAND_INS = {"xdist", "pytest_threaded", "pytest_asyncio_cooperative"}
 """Packages that have a stand-in where they are not installed."""
 
 
 class StandIns:
-    """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
-    that they ask for, where it is not installed."""
+    """The last on ``sys.meta_path``: finds what projects import from pytest-xdist and others, and
+    the version that they ask for, where it is not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
@@ -667,7 +730,7 @@ class StandIns:
     @staticmethod
     def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
         """Only if asked for by name: in a list of what is installed it has no place."""
-        if context.name != "pytest-xdist":
+        if context.name not in ("pytest-xdist", "pytest-asyncio-cooperative"):
             return ()
         from pytest_braid.compat.finder import StandIn
 
