@@ -4,8 +4,9 @@
     python tools/cooperative.py FOLDER [ARGS]
 
 FOLDER is not changed: its ``tests`` are copied. (The source distribution on PyPI has none.) ARGS go
-to pytest. Needed are pytest-custom-report and pytest-retry, which the tests use; where the original
-is installed, too, braid steps around it. The runs within the tests are processes of their own.
+to pytest. The tests need pytest-custom-report and pytest-retry, of a release that works with the
+installed pytest. Where the original is installed, too, braid steps around it. The runs within the
+tests are processes of their own.
 
 ``cooperative.toml``, beside this file, lists which tests fail and why, and which get options, and
 why. Exit code 0 if just these fail, 1 if others do or if one of them passes, 2 if the tests did not

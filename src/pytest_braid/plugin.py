@@ -448,12 +448,13 @@ _COOPERATIVE_OPTIONS = frozenset({"--max-asyncio-tasks", "--asyncio-task-timeout
 
 def _cooperative_options(pluginmanager: pytest.PytestPluginManager) -> frozenset[str]:
     """Step around the engine of pytest-asyncio-cooperative; which of its options are missing."""
-    was_there = bool(pluginmanager.hasplugin("asyncio-cooperative"))
-    if was_there:
-        pluginmanager.unregister(name="asyncio-cooperative")
-    pluginmanager.set_blocked("asyncio-cooperative")
-    pluginmanager.set_blocked("pytest_asyncio_cooperative.plugin")
-    return frozenset() if was_there else _COOPERATIVE_OPTIONS
+    missing = _COOPERATIVE_OPTIONS
+    for name in ("asyncio-cooperative", "pytest_asyncio_cooperative.plugin"):
+        if pluginmanager.hasplugin(name):
+            missing = frozenset()
+            pluginmanager.unregister(name=name)
+        pluginmanager.register(AsCooperative(), name)  # a -p behind us finds the name taken
+    return missing
 
 
 def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -618,9 +619,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     is_cooperative = session.config.pluginmanager.hasplugin(_COOPERATIVE)
     if not is_cooperative and "pytest_braid.compat.threaded" not in sys.modules:
         return None
-    from pytest_braid.local import run_concurrent
+    from pytest_braid.local import run_marked
 
-    return run_concurrent(session)
+    return run_marked(session)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -748,6 +749,10 @@ class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
     ask (``hasplugin("xdist")``) before they register what they do for workers. And while plugins
     are loaded, so that no other gets this name."""
+
+
+class AsCooperative:
+    """Registered under the names of pytest-asyncio-cooperative, whose tests run here."""
 
 
 def _start(config: pytest.Config, settings: Any) -> None:

@@ -125,14 +125,15 @@ class Clock:
         assert task is not None
         self._strand, self._task, self._seconds = strand, task, seconds
         self._loop = asyncio.get_running_loop()
-        self._began, self._excused = self._loop.time(), strand.excused
+        self._began = self._loop.time()
+        self._excused = strand.excused_until(self._began)
         self._timer = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        excused = self._strand.excused - self._excused
-        took = self._loop.time() - self._began - excused
+        now = self._loop.time()
+        took = now - self._began - (self._strand.excused_until(now) - self._excused)
         left = self._seconds - took
-        if left > 0:
+        if left > _TICK:
             self._timer = self._loop.call_later(left, self._look)
             return
         self._strand.reason = pytest.fail.Exception(
@@ -146,5 +147,8 @@ class Clock:
         """The test is over."""
         self._timer.cancel()
 
+
+_TICK: Final = 0.001
+"""Seconds by which a timer may be early."""
 
 _clock: Final = pytest.StashKey[Clock]()
