@@ -251,6 +251,5 @@ def run_marked(session: pytest.Session) -> bool | None:
 
     log = config.option.braid_log
     local = Local(threads, tasks, Path(log) if log else None, why)
-    if log:
-        config.add_cleanup(local.pytest_unconfigure)
+    config.pluginmanager.register(local, "braid-local")
     return local.pytest_runtestloop(session)
