@@ -7,13 +7,12 @@ they are tests like all others, with pytest's own protocol and fixtures of every
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
 from typing import Any, Final
 
 import pytest
 
-from pytest_braid.fixtures.gate import current_strand
 from pytest_braid.fixtures.nested import attempt
+from pytest_braid.model.limits import Limit
 
 MARK: Final = "asyncio_cooperative"
 
@@ -51,14 +50,13 @@ def max_tasks(config: pytest.Config) -> int:
     return _number(config, "max_asyncio_tasks", MAX_TASKS)
 
 
-def task_timeout(config: pytest.Config) -> int:
-    """How many seconds a test may take: ``--asyncio-task-timeout``, the ini key
-    ``asyncio_task_timeout``.
+def task_limit(config: pytest.Config) -> Limit:
+    """How long a test may take: ``--asyncio-task-timeout``, the ini key ``asyncio_task_timeout``.
 
     Raises:
         pytest.UsageError: the one that counts is no whole number above 0.
     """
-    return _number(config, "asyncio_task_timeout", TIMEOUT)
+    return Limit(_number(config, "asyncio_task_timeout", TIMEOUT), "--asyncio-task-timeout")
 
 
 def _number(config: pytest.Config, name: str, default: int) -> int:
@@ -71,10 +69,10 @@ def _number(config: pytest.Config, name: str, default: int) -> int:
 
 
 class Cooperative:
-    """The plugin of a run that has such tests."""
+    """The plugin of a run that has such tests, of which each may take as long as ``limit`` says."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._seconds = task_timeout(config)
+        self.limit = task_limit(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(
@@ -96,59 +94,3 @@ class Cooperative:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Begin to count the time of a test."""
-        strand: Any = current_strand.get()
-        if is_cooperative(item) and getattr(strand, "is_current", False):
-            item.stash[_clock] = Clock(strand, self._seconds)
-        return (yield)
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        try:
-            return (yield)
-        finally:
-            clock = item.stash.get(_clock, None)
-            if clock is not None:
-                clock.stop()
-                del item.stash[_clock]
-
-
-class Clock:
-    """Cancels the task of a test, once, when its time is up. What it waits for that is not its
-    own (another test's setup, a lock) takes none of it."""
-
-    def __init__(self, strand: Any, seconds: float) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._strand, self._task, self._seconds = strand, task, seconds
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._excused = strand.excused_until(self._began)
-        self._timer = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        took = now - self._began - (self._strand.excused_until(now) - self._excused)
-        left = self._seconds - took
-        if left > _TICK:
-            self._timer = self._loop.call_later(left, self._look)
-            return
-        self._strand.reason = pytest.fail.Exception(
-            f"Test took too long ({took:.2f} s): it was cancelled after {self._seconds} s "
-            "(--asyncio-task-timeout)",
-            pytrace=True,
-        )
-        self._task.cancel()
-
-    def stop(self) -> None:
-        """The test is over."""
-        self._timer.cancel()
-
-
-_TICK: Final = 0.001
-"""Seconds by which a timer may be early."""
-
-_clock: Final = pytest.StashKey[Clock]()
