@@ -47,6 +47,9 @@ class Suite(NamedTuple):
     """What its tests need besides."""
     arguments: tuple[str, ...] = ("tests",)
     """Of pytest, in the unpacked distribution."""
+    shared: tuple[str, ...] = ()
+    """Files whose tests all use the same thing, such as one folder, and so run one at a time
+    (``resource_lock``)."""
 
 
 SUITES = (
@@ -56,8 +59,15 @@ SUITES = (
         ("pytest-asyncio",),
         # Whoever is root may read everything, which this one does not expect.
         ("tests", "--deselect=tests/test_os.py::test_access"),
+        shared=("tests/test_os.py",),  # make and remove the same files, below tests/resources
     ),
-    Suite("async-lru", "2.4.0", ("pytest-asyncio", "pytest-timeout", "pytest-cov")),
+    Suite(
+        "async-lru",
+        "2.4.0",
+        ("pytest-asyncio", "pytest-timeout"),
+        # Its own options want coverage, and a release of pytest-asyncio that does not warn.
+        ("tests", "-oaddopts=", "-oasyncio_default_fixture_loop_scope=function"),
+    ),
     Suite("janus", "2.0.0", ("pytest-asyncio",), ("tests", "--ignore=tests/test_benchmarks.py")),
     Suite("asgiref", "3.13.0", ("pytest-asyncio",)),
 )
@@ -139,7 +149,11 @@ def _try(suite: Suite, folder: Path, python: Path, options: str) -> bool:
         *("--folder", records, "--with", f"{options} --braid-log={shlex.quote(str(log))}", "--"),
         *("-p", "async_notes", *suite.arguments),
     ]
-    environment = os.environ | {"ASYNC_NOTES": str(notes), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "ASYNC_NOTES": str(notes),
+        "ASYNC_SHARED": json.dumps(suite.shared),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     same = subprocess.run(command, cwd=suite_folder, env=environment, check=False).returncode == 0
     if not log.exists():
         return False
