@@ -249,7 +249,7 @@ class ThreadStrands(MainStrand):
                 test = self._aside.popleft()
                 self._reporter.begin(test)
                 self._claim.set(test)
-                if self._tasks is not None and is_task(self.items[test]):
+                if self._tasks is not None and self._tasks.prepare(self.items[test]):
                     self._tasks.hub.run(partial(self._protect, self.items[test], self._later()))
                 else:
                     yield from self._alone(self.items[test])
