@@ -289,7 +289,7 @@ def test_a_test_that_takes_too_long_is_cancelled_and_torn_down(stage: Stage) -> 
     assert len(run.notes) == 2
     assert (
         "The test took longer than 1 s (--asyncio-task-timeout). It was cancelled where it waited: "
-        "test_a.py:11 in test_long: async def test_long(up): await asyncio.sleep(100).\n"
+        "test_a.py:11 in test_long: async def test_long(up): await asyncio.sleep(100). "
     ) in run.text
 
 

@@ -2,7 +2,8 @@
 that ``ASYNC_NOTES`` names. Also of those that another loop than asyncio's runs, and of those whose
 functions are wrapped.
 
-``ASYNC_SHARED`` are files whose tests share something that only one of them can have, as JSON: a list.
+``ASYNC_SHARED`` are files whose tests share something that only one of them can have, as JSON: a
+list.
 """
 
 from __future__ import annotations
