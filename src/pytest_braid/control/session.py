@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from msgspec.structs import replace
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
@@ -17,6 +18,7 @@ from pytest_braid.control.foreign import Foreign, refuse_remote_modules, schedul
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.memory import Memory
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
@@ -30,6 +32,7 @@ from pytest_braid.control.texts import (
     spawned_instead,
 )
 from pytest_braid.model import events as e
+from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.report.strands import Strands
@@ -88,6 +91,10 @@ class Settings(Protocol):
     def explain(self) -> str | None: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def history(self) -> str: ...
+    @property
+    def keeps_order(self) -> bool: ...
 
 
 class Controller:
@@ -114,6 +121,8 @@ class Controller:
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._summary: Summary | None = None
+        self._audience = Audience()
+        self._memory = Memory(config, settings.history)
         self._log: EventLog | None = None
         self._waits: Waits | None = None
         self._strands: Strands | None = None
@@ -143,15 +152,17 @@ class Controller:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
             self._log = EventLog(self._settings.log)
-            self._log.event(
-                e.RunStarted(
-                    run=self._settings.testrun_uid,
-                    workers=self._settings.workers,
-                    mode=self._mode,
-                    wall=time.time(),
-                    at=time.monotonic(),
-                )
+            self._audience.join(self._log, hears_reports=True)
+        self._audience.event(
+            e.RunStarted(
+                run=self._settings.testrun_uid,
+                workers=self._settings.workers,
+                mode=self._mode,
+                wall=time.time(),
+                at=time.monotonic(),
             )
+        )
+        self._memory.join(self._audience)
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -184,6 +195,7 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
+            self._memory.read()
         try:
             self._intake.take(session, self._zygote, self._replay())
         finally:
@@ -196,15 +208,14 @@ class Controller:
         if self._settings.threads:
             asides = tuple(test.aside for test in said.tests)
             self._strands = Strands(asides)
-        if self._log is not None:
-            nodeids = tuple(test.nodeid for test in said.tests)
-            event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
-            self._log.event(event)
+            self._audience.join(self._strands)
+        nodeids = tuple(test.nodeid for test in said.tests)
+        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * max(1, self._settings.threads)
         tests, notes = fitted(said.tests, limits, strands)
-        self._scheduler = self._make_scheduler(tests, how)
+        self._scheduler = self._make_scheduler(tests, how, self._memory.estimates(said))
         self._mode_name = how.name
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
 
@@ -212,7 +223,9 @@ class Controller:
         wanted, tests = self._settings.workers, len(self._intake.tests)
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
-    def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
+    def _make_scheduler(
+        self, tests: Sequence[m.Test], how: Foreign, estimates: Estimates
+    ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
@@ -228,6 +241,7 @@ class Controller:
             resources=wanted.resources,
             tells_waits=wanted.explain is not None or wanted.log is not None,
             strands=max(1, wanted.threads),
+            keeps_order=wanted.keeps_order,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
@@ -236,7 +250,8 @@ class Controller:
         if wanted.explain is not None:
             nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
             self._waits = Waits(nodeids, needs)
-        return Scheduler(specs, settings)
+            self._audience.join(self._waits)
+        return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -317,9 +332,7 @@ class Controller:
             copies=self._settings.workers if is_each else 1,
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
-            log=self._log,
-            waits=self._waits,
-            strands=self._strands,
+            audience=self._audience,
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
@@ -377,9 +390,10 @@ class Controller:
             session.exitstatus = 128 + signal.SIGTERM
         if self._loop is not None and self._loop.different:
             session.exitstatus = COLLECTIONS_DIFFER
+        self._audience.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
         if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
             self._log.close()
+        self._memory.write()
         self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:
