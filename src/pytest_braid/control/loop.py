@@ -18,6 +18,7 @@ from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
@@ -66,6 +67,7 @@ class Loop:
         limits: Limits,
         audience: Audience,
         started: Callable[[int], None],
+        meter: Meter | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -77,6 +79,7 @@ class Loop:
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._audience = audience
         self._started = started
+        self._meter = meter
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -134,7 +137,9 @@ class Loop:
 
     def _turn(self) -> None:
         at = time.monotonic()
-        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        meter = None if self._meter is None else self._meter.wait(at)
+        due = self._watch.wait(at), self._live.patience(), meter
+        waits = [wait for wait in due if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
@@ -148,11 +153,18 @@ class Loop:
             self.interrupts.clear()
             self._forward_interrupt()
         self._watch.look(at, talking)
+        self._measure()
         self._live.show()
         freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
+
+    def _measure(self) -> None:
+        if self._meter is not None:
+            measured = self._meter.look(time.monotonic(), self._workers.keys())
+            if measured is not None:
+                self._tell(measured)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
         """The worker that said so itself is in its teardown."""
@@ -369,6 +381,8 @@ class Loop:
                 worker.is_ready = True
                 self._watch_end(worker)  # it may have been dismissed before it was
                 self._slots.ready(worker.slot)
+                if self._meter is not None:
+                    self._meter.ready(worker.number, said.pid, time.monotonic())
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)

@@ -19,6 +19,7 @@ from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.memory import Memory
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
@@ -28,6 +29,7 @@ from pytest_braid.control.texts import (
     failed_at_its_end,
     gave_up_at_last,
     gave_up_text,
+    not_adaptive,
     refusal,
     spawned_instead,
 )
@@ -94,6 +96,10 @@ class Settings(Protocol):
     @property
     def history(self) -> str: ...
     @property
+    def most_workers(self) -> int | None: ...
+    @property
+    def cores(self) -> int: ...
+    @property
     def keeps_order(self) -> bool: ...
 
 
@@ -141,7 +147,13 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
-        return [*lines, *(spawned_instead(self._held).splitlines() if self._held else [])]
+        lines += spawned_instead(self._held).splitlines() if self._held else []
+        return [*lines, *self._notes_of_growth()]
+
+    def _notes_of_growth(self) -> list[str]:
+        if self._settings.most_workers is None or self._most_workers is not None:
+            return []
+        return [not_adaptive(self._settings.workers)]
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
@@ -181,7 +193,8 @@ class Controller:
     def _node(self, slot: int) -> Node:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
         if slot not in self._made:
-            node = Node(self._nodes, slot, self._settings.workers)
+            workers = self._settings.most_workers or self._settings.workers
+            node = Node(self._nodes, slot, workers)
             self._hook.pytest_xdist_newgateway(gateway=node.gateway)
             self._hook.pytest_configure_node(node=node)
             self._made[slot] = node
@@ -242,6 +255,7 @@ class Controller:
             tells_waits=wanted.explain is not None or wanted.log is not None,
             strands=max(1, wanted.threads),
             keeps_order=wanted.keeps_order,
+            most_workers=self._most_workers,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
@@ -264,7 +278,7 @@ class Controller:
             )
         if not self._intake.tests:
             return True
-        make_room(self._settings.workers)
+        make_room(self._settings.most_workers or self._settings.workers)
         reasons = self._reasons_against_forking()
         if reasons and self._settings.start_method == "fork":
             raise pytest.UsageError(refusal(reasons))
@@ -278,6 +292,11 @@ class Controller:
             self._unfinished = loop.ledger.unfinished()
         self._raise_end(session, loop)
         return True
+
+    @property
+    def _most_workers(self) -> int | None:
+        """A worker that is not forked costs seconds and a whole collection: none is added."""
+        return None if isinstance(self._zygote, Spawner) else self._settings.most_workers
 
     def _reasons_against_forking(self) -> list[str]:
         """``--start-method fork`` insists where nothing can break but what the project does."""
@@ -305,6 +324,8 @@ class Controller:
         )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
+        for line in self._notes_of_growth():
+            output.say(self._config, line)
         self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
@@ -319,7 +340,7 @@ class Controller:
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
-            self._zygote.live.expect(self._scheduler.slots)
+            self._zygote.live.expect(self._most_workers or self._scheduler.slots)
         is_each = self._mode is Mode.EACH
         tests = self._intake.tests
         loop = Loop(
@@ -334,6 +355,7 @@ class Controller:
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             audience=self._audience,
             started=self._show_started,
+            meter=None if self._most_workers is None else Meter(self._settings.cores),
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
