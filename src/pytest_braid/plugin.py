@@ -444,16 +444,31 @@ def pytest_load_initial_conftests(
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.inheritance import remember_inheritance
 
+        _cap_libraries(early_config)
         remember_outputs(_OUTPUTS)
         remember_random()
         remember_inheritance()
         questions(early_config)
 
 
+def _cap_libraries(config: pytest.Config) -> None:
+    """Before a conftest loads any; how many workers there will be is certain only later."""
+    from pytest_braid.control.libraries import Caps
+    from pytest_braid.options import cores, planned_workers
+
+    caps = Caps()
+    caps.share(cores(logical=True), planned_workers(config.known_args_namespace))
+    config.add_cleanup(caps.lift)
+    config.stash[_caps_key] = caps
+
+
 @pytest.hookimpl
 def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
     if plugin_name == "pytest_cov":
         manager.register(BeforeCov(), "braid-before-cov")
+
+
+_caps_key = pytest.StashKey[Any]()
 
 
 class BeforeCov:
@@ -488,6 +503,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     from pytest_braid.options import settings_of
 
     settings = settings_of(config)
+    caps = config.stash.get(_caps_key, None)
+    if caps is not None:
+        if settings is None:
+            caps.lift()
+        else:
+            caps.share(settings.cores, settings.workers)
     if settings is not None:
         _start(config, settings)
     elif config.option.threads:

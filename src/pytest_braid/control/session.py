@@ -23,7 +23,7 @@ from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import write_advice, write_explanation, write_strands
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
@@ -37,6 +37,7 @@ from pytest_braid.model import events as e
 from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.advice import Advice, Way
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
@@ -100,6 +101,8 @@ class Settings(Protocol):
     @property
     def cores(self) -> int: ...
     @property
+    def faster(self) -> tuple[tuple[str, int], ...]: ...
+    @property
     def keeps_order(self) -> bool: ...
 
 
@@ -129,6 +132,7 @@ class Controller:
         self._summary: Summary | None = None
         self._audience = Audience()
         self._memory = Memory(config, settings.history)
+        self._advice: Advice | None = None
         self._log: EventLog | None = None
         self._waits: Waits | None = None
         self._strands: Strands | None = None
@@ -165,6 +169,11 @@ class Controller:
         if self._settings.log is not None:
             self._log = EventLog(self._settings.log)
             self._audience.join(self._log, hears_reports=True)
+        self._memory.join(self._audience)
+        if self._settings.faster:
+            ways = tuple(Way(*way) for way in self._settings.faster)
+            self._advice = Advice(ways, self._settings.cores)
+            self._audience.join(self._advice)
         self._audience.event(
             e.RunStarted(
                 run=self._settings.testrun_uid,
@@ -174,7 +183,6 @@ class Controller:
                 at=time.monotonic(),
             )
         )
-        self._memory.join(self._audience)
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -471,6 +479,8 @@ class Controller:
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
             write_strands(terminalreporter, self._strands)
+        if self._advice is not None and not self._unfinished:
+            write_advice(terminalreporter, self._advice)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 
