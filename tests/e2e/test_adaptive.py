@@ -53,7 +53,7 @@ def test_what_is_said_where_workers_cannot_be_added() -> None:
 
 def test_auto_says_what_adaptive_would_have_brought(suite: Suite) -> None:
     suite.env["PYTHON_CPU_COUNT"] = "1"
-    suite.write(test_it=WAITS % (16, 0.25))
+    suite.write(test_it=WAITS % (16, 0.2))
     run = suite.braid(workers="auto")
     (line,) = [line for line in run.lines if "tests waited" in line]
     assert re.fullmatch(

@@ -12,7 +12,7 @@ MOSTLY = 0.5
 _WORTH = 0.75
 """Of the seconds that the run has taken: a gain that is smaller is not worth a line."""
 
-_SHORT = 1.0
+_SHORT = 2.0
 """Seconds of a run that is over soon enough."""
 
 
