@@ -41,17 +41,18 @@ class Option(NamedTuple):
     how: dict[str, Any]
 
 
-def workers_value(text: str) -> int | Literal["auto", "logical"]:
-    """The value of ``-n``: a number of workers, ``auto`` or ``logical``."""
+def workers_value(text: str) -> int | Literal["auto", "logical", "adaptive"]:
+    """The value of ``-n``: a number of workers, ``auto``, ``logical`` or ``adaptive``."""
     import argparse
 
-    if text in ("auto", "logical"):
+    if text in ("auto", "logical", "adaptive"):
         return text  # type: ignore[return-value]
     if text.strip().isdecimal():  # a shell may leave the blank of "-n 2" in
         return int(text)
     raise argparse.ArgumentTypeError(
         f"{text!r} is not a number of workers: give 'auto' (a worker per core), 'logical' (one "
-        "per logical CPU), or a number; 0 runs everything in this process"
+        "per logical CPU), 'adaptive' (more while tests wait), or a number; 0 runs everything in "
+        "this process"
     )
 
 
@@ -223,13 +224,14 @@ OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
         "Number of worker processes, forked from one process that has collected the tests. "
-        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 0: none, "
-        "everything runs in this process.",
+        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 'adaptive': "
+        "as many as with auto, and more while tests wait and cores are idle; 0: none, everything "
+        "runs in this process.",
         {"dest": "numprocesses", "metavar": "N", "type": workers_value},
     ),
     Option(
         ("--maxprocesses",),
-        "At most this many workers, whatever -n says.",
+        "At most this many workers, whatever -n says. Default with -n adaptive: eight per core.",
         {"metavar": "N", "type": count_value},
     ),
     Option(
@@ -346,6 +348,14 @@ OPTIONS = (
         },
     ),
     Option(
+        ("--braid-history",),
+        "What earlier runs have taught (in pytest's cache: how long tests took, what fixtures "
+        "cost) decides what begins first and what stays together. 'on': use it and learn from it; "
+        "'read': only use it; 'off': neither. Default: the ini option braid_history; without it, "
+        "on.",
+        {"dest": "braid_history", "metavar": "WHEN", "choices": ("on", "read", "off")},
+    ),
+    Option(
         ("--testrunuid",),
         "The identifier that all workers of this run share. Default: a random one.",
         {"metavar": "UID"},
@@ -426,6 +436,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
+    parser.addini("braid_history", "Learn from earlier runs: on, read, off (--braid-history).")
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
     parser.addini(
@@ -502,6 +513,7 @@ def pytest_load_initial_conftests(
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.inheritance import remember_inheritance
 
+        _cap_libraries(early_config)
         remember_outputs(_OUTPUTS)
         remember_random()
         remember_inheritance()
@@ -534,10 +546,24 @@ _ASYNCIO_MARK = (
 )
 
 
+def _cap_libraries(config: pytest.Config) -> None:
+    """Before a conftest loads any; how many workers there will be is certain only later."""
+    from pytest_braid.control.libraries import Caps
+    from pytest_braid.options import cores, planned_workers
+
+    caps = Caps()
+    caps.share(cores(logical=True), planned_workers(config.known_args_namespace))
+    config.add_cleanup(caps.lift)
+    config.stash[_caps_key] = caps
+
+
 @pytest.hookimpl
 def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
     if plugin_name == "pytest_cov":
         manager.register(BeforeCov(), "braid-before-cov")
+
+
+_caps_key = pytest.StashKey[Any]()
 
 
 class BeforeCov:
@@ -572,6 +598,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     from pytest_braid.options import settings_of
 
     settings = settings_of(config)
+    caps = config.stash.get(_caps_key, None)
+    if caps is not None:
+        if settings is None:
+            caps.lift()
+        else:
+            caps.share(settings.cores, settings.workers)
     if settings is not None:
         _start(config, settings)
     elif config.option.threads or config.option.tasks:

@@ -13,19 +13,18 @@ from typing import assert_never
 
 import pytest
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
-from pytest_braid.control.log import EventLog
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
-from pytest_braid.report.strands import Strands
-from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.seam.interpreter import freeze_what_is_left
@@ -66,10 +65,9 @@ class Loop:
         uncollected: Container[str],
         make_node: Callable[[int], Node],
         limits: Limits,
-        log: EventLog | None,
+        audience: Audience,
         started: Callable[[int], None],
-        waits: Waits | None = None,
-        strands: Strands | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -79,10 +77,9 @@ class Loop:
         self._tests = tests
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
-        self._log = log
+        self._audience = audience
         self._started = started
-        self._waits = waits
-        self._strands = strands
+        self._meter = meter
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -140,7 +137,9 @@ class Loop:
 
     def _turn(self) -> None:
         at = time.monotonic()
-        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        meter = None if self._meter is None else self._meter.wait(at)
+        due = self._watch.wait(at), self._live.patience(), meter
+        waits = [wait for wait in due if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
@@ -155,11 +154,18 @@ class Loop:
             self._forward_interrupt()
         self._watch.keep_still(self._desk.waits())
         self._watch.look(at, talking)
+        self._measure()
         self._live.show()
         freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
+
+    def _measure(self) -> None:
+        if self._meter is not None:
+            measured = self._meter.look(time.monotonic(), self._workers.keys())
+            if measured is not None:
+                self._tell(measured)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
         """The worker that said so itself is in its teardown."""
@@ -317,7 +323,7 @@ class Loop:
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
-                self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
+                self._finished(worker, said)
             case m.Asking():
                 self._asked(worker, said.at)
             case m.Report():
@@ -325,10 +331,25 @@ class Loop:
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
+            case m.FixtureMade():
+                made = e.FixtureSetUp(
+                    worker=worker.number,
+                    test=said.test,
+                    fixture=said.fixture,
+                    seconds=said.seconds,
+                    at=said.at,
+                )
+                self._tell(made)
             case m.Asks():
                 self._desk.hear(worker, said)
             case _:
                 self._on_rare_message(worker, said)
+
+    def _finished(self, worker: Worker, said: m.Done) -> None:
+        finished = e.Finished(
+            worker=worker.number, test=said.test, cpu=said.cpu, memory=said.memory, at=said.at
+        )
+        self._tell(finished)
 
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
@@ -339,6 +360,20 @@ class Loop:
         self._replay.begun(said.test)
         started = e.Started(worker=worker.number, test=said.test, strand=said.strand, at=said.at)
         self._tell(started)
+
+    def _on_task(self, worker: Worker, said: m.Extended | m.LoopBlocked) -> None:
+        if isinstance(said, m.Extended):
+            self._watch.extended(worker, said.test, said.seconds)
+            return
+        self._audience.event(
+            e.LoopBlocked(
+                worker=worker.number,
+                test=said.test,
+                seconds=said.seconds,
+                stack=said.stack,
+                at=time.monotonic(),
+            )
+        )
 
     def _on_rare_message(
         self,
@@ -363,19 +398,11 @@ class Loop:
                 worker.is_ready = True
                 self._watch_end(worker)  # it may have been dismissed before it was
                 self._slots.ready(worker.slot)
+                if self._meter is not None:
+                    self._meter.ready(worker.number, said.pid, time.monotonic())
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
-            case m.Extended():
-                self._watch.extended(worker, said.test, said.seconds)
-            case m.LoopBlocked():
-                self._record(
-                    e.LoopBlocked(
-                        worker=worker.number,
-                        test=said.test,
-                        seconds=said.seconds,
-                        stack=said.stack,
-                        at=time.monotonic(),
-                    )
-                )
+            case m.Extended() | m.LoopBlocked():
+                self._on_task(worker, said)
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
             case m.Stopping():
@@ -460,8 +487,8 @@ class Loop:
         is_decision = report.when == "call" or report.outcome != "passed"
         if underway is not None and is_decision and not is_of_subtest:
             underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
-        if self._log is not None:
-            self._log.event(
+        if self._audience.hears_reports:
+            self._audience.event(
                 e.Reported(
                     worker=worker.number,
                     test=test,
@@ -491,7 +518,7 @@ class Loop:
         self._desk.left(worker)
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
-        self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
+        self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
         if worker.duty is not Duty.FINISHING:
             self._explain_early_end(worker)
             self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
@@ -522,26 +549,18 @@ class Loop:
     # --- what the scheduler decides -----------------------------------------------------------
 
     def _tell(self, event: e.SchedulerEvent) -> None:
-        self._record(event)
+        self._audience.event(event)
         commands = self._scheduler.handle(event)
         if commands:
             self._carry_out(commands)
-
-    def _record(self, event: e.RunEvent) -> None:
-        if self._strands is not None:
-            self._strands.event(event)
-        if self._log is not None:
-            self._log.event(event)
 
     def _carry_out(self, commands: list[c.SchedulerCommand]) -> None:
         """In order; what a revocation leads to comes behind what was decided before it."""
         todo = deque(commands)
         while todo:
             command = todo.popleft()
-            if self._log is not None:
-                self._log.command(command, time.monotonic())
-            if self._waits is not None:
-                self._waits.command(command, time.monotonic())
+            if self._audience.is_there:
+                self._audience.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:
@@ -609,7 +628,7 @@ class Loop:
         worker = self._workers.get(number)
         tests = worker.take_back() if worker is not None else ()
         event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
-        self._record(event)
+        self._audience.event(event)
         return self._scheduler.handle(event)
 
     def _dismiss(self, number: int, duty: Duty, record: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from msgspec.structs import replace
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
@@ -17,21 +18,26 @@ from pytest_braid.control.foreign import Foreign, refuse_remote_modules, schedul
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.memory import Memory
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import write_advice, write_explanation, write_strands
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
     gave_up_at_last,
     gave_up_text,
+    not_adaptive,
     refusal,
     spawned_instead,
 )
 from pytest_braid.model import events as e
+from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.advice import Advice, Way
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
@@ -91,6 +97,16 @@ class Settings(Protocol):
     @property
     def tasks(self) -> int: ...
     def for_workers(self) -> dict[str, Any]: ...
+    @property
+    def history(self) -> str: ...
+    @property
+    def most_workers(self) -> int | None: ...
+    @property
+    def cores(self) -> int: ...
+    @property
+    def faster(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def keeps_order(self) -> bool: ...
 
 
 class Controller:
@@ -117,6 +133,9 @@ class Controller:
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._summary: Summary | None = None
+        self._audience = Audience()
+        self._memory = Memory(config, settings.history)
+        self._advice: Advice | None = None
         self._log: EventLog | None = None
         self._waits: Waits | None = None
         self._strands: Strands | None = None
@@ -135,7 +154,13 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
-        return [*lines, *(spawned_instead(self._held).splitlines() if self._held else [])]
+        lines += spawned_instead(self._held).splitlines() if self._held else []
+        return [*lines, *self._notes_of_growth()]
+
+    def _notes_of_growth(self) -> list[str]:
+        if self._settings.most_workers is None or self._most_workers is not None:
+            return []
+        return [not_adaptive(self._settings.workers)]
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
@@ -146,17 +171,23 @@ class Controller:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
             self._log = EventLog(self._settings.log)
-            self._log.event(
-                e.RunStarted(
-                    run=self._settings.testrun_uid,
-                    workers=self._settings.workers,
-                    mode=self._mode,
-                    wall=time.time(),
-                    threads=self._settings.threads,
-                    tasks=self._settings.tasks,
-                    at=time.monotonic(),
-                )
+            self._audience.join(self._log, hears_reports=True)
+        self._memory.join(self._audience)
+        if self._settings.faster:
+            ways = tuple(Way(*way) for way in self._settings.faster)
+            self._advice = Advice(ways, self._settings.cores)
+            self._audience.join(self._advice)
+        self._audience.event(
+            e.RunStarted(
+                run=self._settings.testrun_uid,
+                workers=self._settings.workers,
+                mode=self._mode,
+                wall=time.time(),
+                threads=self._settings.threads,
+                tasks=self._settings.tasks,
+                at=time.monotonic(),
             )
+        )
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -175,7 +206,8 @@ class Controller:
     def _node(self, slot: int) -> Node:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
         if slot not in self._made:
-            node = Node(self._nodes, slot, self._settings.workers)
+            workers = self._settings.most_workers or self._settings.workers
+            node = Node(self._nodes, slot, workers)
             self._hook.pytest_xdist_newgateway(gateway=node.gateway)
             self._hook.pytest_configure_node(node=node)
             self._made[slot] = node
@@ -189,6 +221,7 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
+            self._memory.read()
         try:
             self._intake.take(session, self._zygote, self._replay())
         finally:
@@ -201,15 +234,14 @@ class Controller:
         if self._settings.threads or self._settings.tasks:
             asides = tuple(test.aside for test in said.tests)
             self._strands = Strands(asides, self._settings.threads, self._settings.tasks)
-        if self._log is not None:
-            nodeids = tuple(test.nodeid for test in said.tests)
-            event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
-            self._log.event(event)
+            self._audience.join(self._strands)
+        nodeids = tuple(test.nodeid for test in said.tests)
+        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
-        self._scheduler = self._make_scheduler(tests, how)
+        self._scheduler = self._make_scheduler(tests, how, self._memory.estimates(said))
         self._mode_name = how.name
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
 
@@ -222,7 +254,9 @@ class Controller:
         wanted, tests = self._settings.workers, len(self._intake.tests)
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
-    def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
+    def _make_scheduler(
+        self, tests: Sequence[m.Test], how: Foreign, estimates: Estimates
+    ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
@@ -238,6 +272,8 @@ class Controller:
             resources=wanted.resources,
             tells_waits=wanted.explain is not None or wanted.log is not None,
             strands=self._strands_of_worker(),
+            keeps_order=wanted.keeps_order,
+            most_workers=self._most_workers,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
@@ -246,7 +282,8 @@ class Controller:
         if wanted.explain is not None:
             nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
             self._waits = Waits(nodeids, needs)
-        return Scheduler(specs, settings)
+            self._audience.join(self._waits)
+        return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -259,7 +296,7 @@ class Controller:
             )
         if not self._intake.tests:
             return True
-        make_room(self._settings.workers)
+        make_room(self._settings.most_workers or self._settings.workers)
         reasons = self._reasons_against_forking()
         if reasons and self._settings.start_method == "fork":
             raise pytest.UsageError(refusal(reasons))
@@ -273,6 +310,11 @@ class Controller:
             self._unfinished = loop.ledger.unfinished()
         self._raise_end(session, loop)
         return True
+
+    @property
+    def _most_workers(self) -> int | None:
+        """A worker that is not forked costs seconds and a whole collection: none is added."""
+        return None if isinstance(self._zygote, Spawner) else self._settings.most_workers
 
     def _reasons_against_forking(self) -> list[str]:
         """``--start-method fork`` insists where nothing can break but what the project does."""
@@ -300,6 +342,8 @@ class Controller:
         )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
+        for line in self._notes_of_growth():
+            output.say(self._config, line)
         self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
@@ -314,7 +358,7 @@ class Controller:
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
-            self._zygote.live.expect(self._scheduler.slots)
+            self._zygote.live.expect(self._most_workers or self._scheduler.slots)
         is_each = self._mode is Mode.EACH
         tests = self._intake.tests
         loop = Loop(
@@ -331,10 +375,9 @@ class Controller:
                 session_seam.has_pytest_timeout(session.config),
                 self._settings.threads + 1 if self._settings.tasks else None,
             ),
-            log=self._log,
-            waits=self._waits,
-            strands=self._strands,
+            audience=self._audience,
             started=self._show_started,
+            meter=None if self._most_workers is None else Meter(self._settings.cores),
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -391,9 +434,10 @@ class Controller:
             session.exitstatus = 128 + signal.SIGTERM
         if self._loop is not None and self._loop.different:
             session.exitstatus = COLLECTIONS_DIFFER
+        self._audience.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
         if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
             self._log.close()
+        self._memory.write()
         self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:
@@ -449,6 +493,8 @@ class Controller:
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
             write_strands(terminalreporter, self._strands, nodeids)
+        if self._advice is not None and not self._unfinished:
+            write_advice(terminalreporter, self._advice)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pytest_braid.report.advice import Advice
 from pytest_braid.report.explain import Reader, explain
 from pytest_braid.report.strands import Strands
 
@@ -21,6 +22,13 @@ def write_explanation(
     title = "how tests ran, and what they waited for" if has_strands else "what tests waited for"
     reporter.section(f"braid: {title}", sep="=")
     reporter.write("\n".join(explain(nodeids, chosen, readers)) + "\n")
+
+
+def write_advice(reporter: pytest.TerminalReporter, advice: Advice) -> None:
+    """What would have been faster."""
+    line = advice.line()
+    if line is not None and reporter.verbosity >= 0:
+        reporter.write_line(f"braid: {line}")
 
 
 def write_strands(

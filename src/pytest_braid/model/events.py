@@ -41,10 +41,27 @@ class Asked(Event, frozen=True, gc=False, kw_only=True):
 
 
 class Finished(Event, frozen=True, gc=False, kw_only=True):
-    """A test is over, its teardown included, and all its reports have arrived."""
+    """A test is over, its teardown included, and all its reports have arrived.
+
+    ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
+    that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
+    ``memory`` is by how many bytes the peak of the process's memory has grown.
+    """
 
     worker: int
     test: int
+    cpu: float | None = None
+    memory: int = 0
+
+
+class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):
+    """A worker has set up, in ``seconds``, a fixture that tests share, because ``test`` was the
+    first there to need it. ``fixture`` is its name as in ``Instance``."""
+
+    worker: int
+    test: int
+    fixture: str
+    seconds: float
 
 
 class Revoked(Event, frozen=True, gc=False, kw_only=True):
@@ -101,16 +118,34 @@ class WorkerStopped(Event, frozen=True, gc=False, kw_only=True):
     running: tuple[int, ...] = ()
 
 
+class Measured(Event, frozen=True, gc=False, kw_only=True):
+    """What was going on lately, with ``-n adaptive``.
+
+    ``cpu`` is how many cores the workers, and ``busy`` how many all processes of the machine have
+    kept busy, of the ``cores`` that the run may use. ``free`` bytes of the machine's ``memory`` can
+    be had; ``each`` is the most that a worker has for itself.
+    """
+
+    cpu: float
+    busy: float
+    cores: float
+    free: int
+    memory: int
+    each: int
+
+
 SchedulerEvent = (
     WorkerReady
     | Started
     | Asked
     | Finished
+    | FixtureSetUp
     | Revoked
     | WorkerDied
     | WorkerGone
     | WorkerStopped
     | StopRequested
+    | Measured
 )
 
 

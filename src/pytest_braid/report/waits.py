@@ -36,6 +36,9 @@ class Waits:
         self._spans: defaultdict[Needs, list[_Span]] = defaultdict(list)
         self._dealt: dict[int, float] = {}
 
+    def event(self, event: object) -> None:
+        """What happens is no matter of it, but what is decided."""
+
     def command(self, command: Command, at: float) -> None:
         """Take in what the scheduler has decided."""
         match command:

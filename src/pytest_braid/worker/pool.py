@@ -8,6 +8,7 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -16,14 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_braid.model.variables import variable
+from pytest_braid.worker.outbox import Call, outbox
 
 _ROOM = 4096
-
-Call = Callable[[], object]
-
-outbox: contextvars.ContextVar[list[Call] | None] = variable("outbox", None)
-"""What a test on a strand has reported, until it is told."""
 
 
 class Job(NamedTuple):
@@ -41,6 +37,8 @@ class Over(NamedTuple):
     strand: int
     reports: list[Call]
     error: BaseException | None
+    cpu: float
+    """Seconds that its thread has computed."""
 
 
 class Pool:
@@ -63,6 +61,7 @@ class Pool:
         self._is_rung = False
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
+        self._cpu = time.thread_time
 
     @property
     def has_room(self) -> bool:
@@ -97,9 +96,11 @@ class Pool:
             strand, job, context = given
             reports: list[Call] = []
             self._identities[job.test] = threading.get_ident()
+            before = self._cpu()
             error = context.run(run, job, reports)
+            cpu = self._cpu() - before
             self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error))
+            self._over.append(Over(job.test, strand, reports, error, cpu))
             self.ring()
 
     def ring(self) -> None:

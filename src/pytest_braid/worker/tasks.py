@@ -139,10 +139,11 @@ class Tasks:
         reports: list[Callable[[], object]],
         task: asyncio.Task[BaseException | None],
     ) -> None:
-        for deadline in self.running[test].deadlines:
+        running = self.running[test]
+        for deadline in running.deadlines:
             deadline.clear()
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        self._over.append(Over(test, self.running[test].number, reports, error))
+        self._over.append(Over(test, running.number, reports, error, running.strand.cpu))
         self._stop()
 
     def _stop(self) -> None:
