@@ -62,6 +62,8 @@ class Settings(NamedTuple):
     """Whether groups are kept apart as pytest-mp does (``--mp``)."""
     explain: str | None = None
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
+    timeline: tuple[Path, ...] = ()
+    """Files that are to show the run; their endings say how."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
 
@@ -116,6 +118,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         resources=resources_of(config),
         is_mp=is_mp,
         explain=option.braid_explain,
+        timeline=tuple(map(Path, option.braid_timeline)),
         threads=threads,
     )
 

@@ -140,6 +140,18 @@ def spec_fault(text: str) -> str | None:
     )
 
 
+def timeline_value(text: str) -> str:
+    """A value of ``--braid-timeline``: its ending says what it is to be."""
+    import argparse
+
+    if text.endswith((".html", ".json")):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} ends neither in .html, a page that any browser shows, nor in .json, a trace for "
+        "Perfetto (ui.perfetto.dev) or chrome://tracing"
+    )
+
+
 def start_method_value(text: str) -> str:
     """The value of ``--start-method``."""
     import argparse
@@ -318,6 +330,18 @@ OPTIONS = (
         "Write what happens in the run to this file, one JSON object a line.",
         {"dest": "braid_log", "metavar": "PATH"},
     ),
+    Option(
+        ("--braid-timeline",),
+        "Draw which test ran where and when, and what was waited for, into this file: FILE.html, a "
+        "page that any browser shows, or FILE.json, a trace for Perfetto; may be repeated.",
+        {
+            "dest": "braid_timeline",
+            "metavar": "FILE",
+            "action": "append",
+            "type": timeline_value,
+            "default": [],
+        },
+    ),
 )
 
 
@@ -485,8 +509,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         from pytest_braid.local import Local
 
         log = config.option.braid_log
+        timeline = [Path(path) for path in config.option.braid_timeline]
         config.pluginmanager.register(
-            Local(config.option.threads, log and Path(log)), "braid-local"
+            Local(config.option.threads, log and Path(log), timeline=timeline), "braid-local"
         )
 
 
@@ -585,6 +610,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
+        )
+    if config.option.braid_timeline and not config.option.threads:
+        return (
+            "braid: no timeline of this run: tests run one after another in this process (-n N "
+            "makes workers)"
         )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None

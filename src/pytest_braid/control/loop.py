@@ -13,19 +13,17 @@ from typing import assert_never
 
 import pytest
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
-from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
-from pytest_braid.report.strands import Strands
-from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.seam.interpreter import freeze_what_is_left
@@ -66,10 +64,8 @@ class Loop:
         uncollected: Container[str],
         make_node: Callable[[int], Node],
         limits: Limits,
-        log: EventLog | None,
+        audience: Audience,
         started: Callable[[int], None],
-        waits: Waits | None = None,
-        strands: Strands | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -79,10 +75,8 @@ class Loop:
         self._tests = tests
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
-        self._log = log
+        self._audience = audience
         self._started = started
-        self._waits = waits
-        self._strands = strands
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -139,6 +133,7 @@ class Loop:
                 self._turn()
 
     def _turn(self) -> None:
+        self._audience.rest()
         at = time.monotonic()
         waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
@@ -445,8 +440,8 @@ class Loop:
         is_decision = report.when == "call" or report.outcome != "passed"
         if underway is not None and is_decision and not is_of_subtest:
             underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
-        if self._log is not None:
-            self._log.event(
+        if self._audience.hears_reports:
+            self._audience.event(
                 e.Reported(
                     worker=worker.number,
                     test=test,
@@ -476,7 +471,7 @@ class Loop:
         self._desk.left(worker)
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
-        self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
+        self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
         if worker.duty is not Duty.FINISHING:
             self._explain_early_end(worker)
             self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
@@ -507,26 +502,17 @@ class Loop:
     # --- what the scheduler decides -----------------------------------------------------------
 
     def _tell(self, event: e.SchedulerEvent) -> None:
-        self._record(event)
+        self._audience.event(event)
         commands = self._scheduler.handle(event)
         if commands:
             self._carry_out(commands)
-
-    def _record(self, event: e.RunEvent) -> None:
-        if self._strands is not None:
-            self._strands.event(event)
-        if self._log is not None:
-            self._log.event(event)
 
     def _carry_out(self, commands: list[c.SchedulerCommand]) -> None:
         """In order; what a revocation leads to comes behind what was decided before it."""
         todo = deque(commands)
         while todo:
             command = todo.popleft()
-            if self._log is not None:
-                self._log.command(command, time.monotonic())
-            if self._waits is not None:
-                self._waits.command(command, time.monotonic())
+            self._audience.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:
@@ -594,7 +580,7 @@ class Loop:
         worker = self._workers.get(number)
         tests = worker.take_back() if worker is not None else ()
         event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
-        self._record(event)
+        self._audience.event(event)
         return self._scheduler.handle(event)
 
     def _dismiss(self, number: int, duty: Duty, record: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from msgspec.structs import replace
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
@@ -20,7 +21,7 @@ from pytest_braid.control.log import EventLog
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
@@ -31,7 +32,9 @@ from pytest_braid.control.texts import (
 )
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
+from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
 from pytest_braid.seam import output
@@ -88,6 +91,8 @@ class Settings(Protocol):
     def explain(self) -> str | None: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def timeline(self) -> tuple[Path, ...]: ...
 
 
 class Controller:
@@ -114,7 +119,8 @@ class Controller:
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._summary: Summary | None = None
-        self._log: EventLog | None = None
+        self._audience = Audience()
+        self._story: Story | None = None
         self._waits: Waits | None = None
         self._strands: Strands | None = None
         self._unfinished: list[int] = []
@@ -142,16 +148,20 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
-            self._log = EventLog(self._settings.log)
-            self._log.event(
-                e.RunStarted(
-                    run=self._settings.testrun_uid,
-                    workers=self._settings.workers,
-                    mode=self._mode,
-                    wall=time.time(),
-                    at=time.monotonic(),
-                )
+            self._audience.write(EventLog(self._settings.log))
+        if self._settings.timeline or self._settings.explain:
+            self._story = Story()
+            self._audience.join(self._story, hears_reports=True)
+        self._audience.event(
+            e.RunStarted(
+                run=self._settings.testrun_uid,
+                workers=self._settings.workers,
+                mode=self._mode,
+                wall=time.time(),
+                at=time.monotonic(),
+                strands=max(1, self._settings.threads),
             )
+        )
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -196,17 +206,25 @@ class Controller:
         if self._settings.threads:
             asides = tuple(test.aside for test in said.tests)
             self._strands = Strands(asides)
-        if self._log is not None:
-            nodeids = tuple(test.nodeid for test in said.tests)
-            event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
-            self._log.event(event)
+            self._audience.join(self._strands)
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * max(1, self._settings.threads)
         tests, notes = fitted(said.tests, limits, strands)
         self._scheduler = self._make_scheduler(tests, how)
         self._mode_name = how.name
+        self._tell_tests(tests, asides)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
+
+    def _tell_tests(self, tests: Sequence[m.Test], asides: tuple[str | None, ...]) -> None:
+        """To all that want to hear of the run."""
+        needs = {n: test.needs for n, test in enumerate(tests) if test.needs != PLAIN}
+        nodeids = tuple(test.nodeid for test in tests)
+        if self._settings.explain is not None:
+            self._waits = Waits(nodeids, needs)
+            self._audience.join(self._waits)
+        at = time.monotonic()
+        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, needs=needs, at=at))
 
     def _show_started(self, workers: int) -> None:
         wanted, tests = self._settings.workers, len(self._intake.tests)
@@ -226,16 +244,13 @@ class Controller:
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
-            tells_waits=wanted.explain is not None or wanted.log is not None,
+            tells_waits=True,
             strands=max(1, wanted.threads),
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
         else:
             specs = specs_of(tests, self._mode, wanted.workers, how.split)
-        if wanted.explain is not None:
-            nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
-            self._waits = Waits(nodeids, needs)
         return Scheduler(specs, settings)
 
     # --- the tests ----------------------------------------------------------------------------
@@ -317,9 +332,7 @@ class Controller:
             copies=self._settings.workers if is_each else 1,
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
-            log=self._log,
-            waits=self._waits,
-            strands=self._strands,
+            audience=self._audience,
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
@@ -377,9 +390,10 @@ class Controller:
             session.exitstatus = 128 + signal.SIGTERM
         if self._loop is not None and self._loop.different:
             session.exitstatus = COLLECTIONS_DIFFER
-        if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
-            self._log.close()
+        self._audience.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
+        self._audience.close()
+        if self._story is not None:
+            write_timelines(self._story, self._settings.timeline)
         self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:
@@ -429,7 +443,8 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
-        readers = [reader for reader in (self._strands, self._waits) if reader is not None]
+        found = (self._story if self._settings.explain else None, self._strands, self._waits)
+        readers = [reader for reader in found if reader is not None]
         if self._settings.explain is not None and readers:
             nodeids = [test.nodeid for test in self._intake.tests]
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pytest_braid.model.needs import Needs
+
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, kw_only=True):
     """Base of all events; ``tag`` is the class name in a log line."""
@@ -118,23 +120,27 @@ SchedulerEvent = (
 
 
 class RunStarted(Event, frozen=True, gc=False, kw_only=True):
-    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch."""
+    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch; ``strands``
+    is how many tests a worker runs at once."""
 
     run: str
     workers: int
     mode: str
     wall: float
+    strands: int = 1
 
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
     """The tests, in the order in which ``test`` counts them.
 
     In mode ``each`` it counts on through one more copy of them for each further worker. ``asides``
-    are the reasons of those that step aside, where tests run at once.
+    are the reasons of those that step aside, where tests run at once; ``needs`` is what those need
+    that need more than a worker.
     """
 
     nodeids: tuple[str, ...]
     asides: tuple[str | None, ...] = ()
+    needs: dict[int, Needs] = {}
 
 
 class Reported(Event, frozen=True, gc=False, kw_only=True):

@@ -40,6 +40,9 @@ class Strands:
             case _:
                 pass
 
+    def command(self, command: object, at: float) -> None:
+        """What is decided is no matter of it, but what happens."""
+
     @property
     def on_strands(self) -> int:
         """How many tests ran in a thread of their own."""
