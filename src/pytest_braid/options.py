@@ -64,6 +64,8 @@ class Settings(NamedTuple):
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
     timeline: tuple[Path, ...] = ()
     """Files that are to show the run; their endings say how."""
+    progress: str = "auto"
+    """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
 
@@ -119,6 +121,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         is_mp=is_mp,
         explain=option.braid_explain,
         timeline=tuple(map(Path, option.braid_timeline)),
+        progress=progress_of(config),
         threads=threads,
     )
 
@@ -220,6 +223,23 @@ def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
             )
         limits[name] = int(count)
     return tuple(limits.items())
+
+
+PROGRESS = ("auto", "on", "off")
+
+
+def progress_of(config: pytest.Config) -> str:
+    """``--braid-progress``, or the ini key ``braid_progress``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.braid_progress or config.getini("braid_progress") or "auto"
+    if given not in PROGRESS:
+        raise pytest.UsageError(
+            f"the ini option braid_progress: {given!r} is not one of {', '.join(PROGRESS)}"
+        )
+    return str(given)
 
 
 def _restarts(given: str | int | None) -> int | None:

@@ -342,6 +342,14 @@ OPTIONS = (
             "default": [],
         },
     ),
+    Option(
+        ("--braid-progress",),
+        "Show below the output how far the run is, what runs for how long, and what has failed. "
+        "'auto': on a terminal, unless with -q or console_output_style = classic; elsewhere only "
+        "a line when no test has ended for a minute; 'on': with -q, too, and elsewhere a line "
+        "every 15 seconds; 'off': never. Default: the ini option braid_progress; without it, auto.",
+        {"dest": "braid_progress", "metavar": "WHEN", "choices": ("auto", "on", "off")},
+    ),
 )
 
 
@@ -405,6 +413,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
+    parser.addini("braid_progress", "How far the run is: auto, on, off (--braid-progress).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])

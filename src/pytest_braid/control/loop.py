@@ -19,6 +19,7 @@ from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.node import Node, Slots
+from pytest_braid.control.progress import Shown
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
@@ -65,6 +66,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         audience: Audience,
+        progress: Shown | None,
         started: Callable[[int], None],
     ) -> None:
         self._session = session
@@ -76,6 +78,7 @@ class Loop:
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._audience = audience
+        self._progress = progress
         self._started = started
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
@@ -102,6 +105,9 @@ class Loop:
         """
         with ExitStack() as stack:
             stack.callback(self._replay.finish)
+            if self._progress is not None:
+                stack.callback(self._progress.close)
+                self._live.let(self._progress.take_away)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
@@ -135,7 +141,8 @@ class Loop:
     def _turn(self) -> None:
         self._audience.rest()
         at = time.monotonic()
-        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        found = (self._watch.wait(at), self._live.patience(), self._show_progress(at))
+        waits = [wait for wait in found if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
@@ -154,6 +161,13 @@ class Loop:
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
+
+    def _show_progress(self, at: float) -> float | None:
+        """Milliseconds until that is to be done again."""
+        if self._progress is None:
+            return None
+        self._progress.rest(at)
+        return self._progress.patience(at)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
         """The worker that said so itself is in its teardown."""

@@ -37,7 +37,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.waits import Waits
-from pytest_braid.seam import output
+from pytest_braid.seam import below, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
 from pytest_braid.seam.live import share_log_file
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop
+    from pytest_braid.control.progress import Shown
     from pytest_braid.control.replay import Replay
     from pytest_braid.control.summary import Summary
     from pytest_braid.schedule.scheduler import Scheduler
@@ -93,6 +94,8 @@ class Settings(Protocol):
     def threads(self) -> int: ...
     @property
     def timeline(self) -> tuple[Path, ...]: ...
+    @property
+    def progress(self) -> str: ...
 
 
 class Controller:
@@ -333,10 +336,26 @@ class Controller:
             make_node=self._node,
             limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
             audience=self._audience,
+            progress=self._show_progress(len(tests) * (self._settings.workers if is_each else 1)),
             started=self._show_started,
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
+
+    def _show_progress(self, total: int) -> Shown | None:
+        """How far the run is; from now on, if at all."""
+        from pytest_braid.control.progress import Failures, shown
+        from pytest_braid.report.progress import Progress
+
+        nodeids = [test.nodeid for test in self._intake.tests]
+        progress = Progress(
+            nodeids, total, (), by_count=below.progress_style(self._config) == "count"
+        )
+        found = shown(self._config, self._settings.progress, progress)
+        if found is not None:
+            self._audience.join(progress)
+            self._config.pluginmanager.register(Failures(progress), "braid-failures")
+        return found
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -456,7 +475,7 @@ class Controller:
 
 def import_what_follows() -> None:
     """While the zygote collects: before, it waits for us, and behind that all wait for us."""
-    from pytest_braid.control import loop, replay, summary, units
+    from pytest_braid.control import loop, progress, replay, summary, units
     from pytest_braid.schedule import scheduler
 
-    _ = loop, replay, summary, units, scheduler
+    _ = loop, progress, replay, summary, units, scheduler
