@@ -201,8 +201,8 @@ class Teller:
     def resume(self, test: int) -> None:
         self._test = test
 
-    def done(self) -> None:
-        self._record(e.Finished(worker=0, test=self._test, at=self.clock()))
+    def done(self, cpu: float | None = None) -> None:
+        self._record(e.Finished(worker=0, test=self._test, cpu=cpu, at=self.clock()))
 
 
 def run_concurrent(session: pytest.Session) -> bool | None:

@@ -28,6 +28,9 @@ _LOOKS_ONLY = (
 nothing would be gained by workers, and what they print would be lost."""
 
 
+_ORDERS = ("failedfirst", "newfirst")
+"""Options (by dest) with which tests come in an order that the user wants."""
+
 _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 """Options (by dest) that stop at the first failure; the last two imply the first, but later."""
 
@@ -68,6 +71,10 @@ class Settings(NamedTuple):
     """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
+    history: str = "on"
+    """Whether to learn from earlier runs, and from this one: ``on``, ``read``, ``off``."""
+    keeps_order: bool = False
+    """Whether the user has asked for an order of the tests."""
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -123,7 +130,26 @@ def settings_of(config: pytest.Config) -> Settings | None:
         timeline=tuple(map(Path, option.braid_timeline)),
         progress=progress_of(config),
         threads=threads,
+        history=history_of(config),
+        keeps_order=any(getattr(option, name, False) for name in _ORDERS),
     )
+
+
+HISTORY = ("on", "read", "off")
+
+
+def history_of(config: pytest.Config) -> str:
+    """``--braid-history``, or the ini key ``braid_history``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.braid_history or config.getini("braid_history") or "on"
+    if given not in HISTORY:
+        raise pytest.UsageError(
+            f"the ini option braid_history: {given!r} is not one of {', '.join(HISTORY)}"
+        )
+    return str(given)
 
 
 def _note_of_one_worker(is_forked: bool, threads: int) -> str:

@@ -314,6 +314,14 @@ OPTIONS = (
         },
     ),
     Option(
+        ("--braid-history",),
+        "What earlier runs have taught (in pytest's cache: how long tests took, what fixtures "
+        "cost) decides what begins first and what stays together. 'on': use it and learn from it; "
+        "'read': only use it; 'off': neither. Default: the ini option braid_history; without it, "
+        "on.",
+        {"dest": "braid_history", "metavar": "WHEN", "choices": ("on", "read", "off")},
+    ),
+    Option(
         ("--testrunuid",),
         "The identifier that all workers of this run share. Default: a random one.",
         {"metavar": "UID"},
@@ -412,6 +420,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("mp", "Whether groups of tests run as in pytest-mp (--mp).", "bool", False)
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
+    parser.addini("braid_history", "Learn from earlier runs: on, read, off (--braid-history).")
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("braid_progress", "How far the run is: auto, on, off (--braid-progress).")
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")

@@ -97,6 +97,6 @@ def test_without_a_history_it_says_where_it_looked(
     (line,) = said(capsys, "--cache-dir", str(tmp_path), code=1)
     assert line == (
         f"python -m pytest_braid history show: there is no history at "
-        f"{tmp_path}/d/braid/history.json: a run with -n, --threads or --tasks writes one, or name "
-        "pytest's cache directory: --cache-dir DIR"
+        f"{tmp_path}/d/braid/history.json: a run with workers (-n N) writes one, or name pytest's "
+        "cache directory: --cache-dir DIR"
     )

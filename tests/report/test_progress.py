@@ -176,7 +176,7 @@ def test_times_are_short(seconds: float, shown: str) -> None:
 
 
 LONG = Name("tests/test_a.py::test_long_name_of_a_test")
-WITH_REASON = [Part("one "), Name("test_a.py::test_1"), Part(" - a long reason")]
+WITH_REASON: Line = [Part("one "), Name("test_a.py::test_1"), Part(" - a long reason")]
 FITTED: dict[str, tuple[Line, int, str]] = {
     "short": ([Part("one "), Name("two", "red")], 20, "one two"),
     "name": ([Part("one "), LONG], 34, "one ...y::test_long_name_of_a_test"),

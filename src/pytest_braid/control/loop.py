@@ -325,7 +325,7 @@ class Loop:
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
-                self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
+                self._finished(worker, said)
             case m.Asking():
                 self._asked(worker, said.at)
             case m.Report():
@@ -333,10 +333,25 @@ class Loop:
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
+            case m.FixtureMade():
+                made = e.FixtureSetUp(
+                    worker=worker.number,
+                    test=said.test,
+                    fixture=said.fixture,
+                    seconds=said.seconds,
+                    at=said.at,
+                )
+                self._tell(made)
             case m.Asks():
                 self._desk.hear(worker, said)
             case _:
                 self._on_rare_message(worker, said)
+
+    def _finished(self, worker: Worker, said: m.Done) -> None:
+        finished = e.Finished(
+            worker=worker.number, test=said.test, cpu=said.cpu, memory=said.memory, at=said.at
+        )
+        self._tell(finished)
 
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]

@@ -18,6 +18,7 @@ from pytest_braid.control.foreign import Foreign, refuse_remote_modules, schedul
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.memory import Memory
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
@@ -31,6 +32,7 @@ from pytest_braid.control.texts import (
     spawned_instead,
 )
 from pytest_braid.model import events as e
+from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
@@ -96,6 +98,10 @@ class Settings(Protocol):
     def timeline(self) -> tuple[Path, ...]: ...
     @property
     def progress(self) -> str: ...
+    @property
+    def history(self) -> str: ...
+    @property
+    def keeps_order(self) -> bool: ...
 
 
 class Controller:
@@ -124,6 +130,8 @@ class Controller:
         self._summary: Summary | None = None
         self._audience = Audience()
         self._story: Story | None = None
+        self._memory = Memory(config, settings.history)
+        self._estimates = Estimates()
         self._waits: Waits | None = None
         self._strands: Strands | None = None
         self._unfinished: list[int] = []
@@ -165,6 +173,7 @@ class Controller:
                 strands=max(1, self._settings.threads),
             )
         )
+        self._memory.join(self._audience)
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -197,6 +206,7 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
+            self._memory.read()
         try:
             self._intake.take(session, self._zygote, self._replay())
         finally:
@@ -214,7 +224,8 @@ class Controller:
         limits = dict(self._settings.resources)
         strands = self._settings.workers * max(1, self._settings.threads)
         tests, notes = fitted(said.tests, limits, strands)
-        self._scheduler = self._make_scheduler(tests, how)
+        self._estimates = self._memory.estimates(said)
+        self._scheduler = self._make_scheduler(tests, how, self._estimates)
         self._mode_name = how.name
         self._tell_tests(tests, asides)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
@@ -233,7 +244,9 @@ class Controller:
         wanted, tests = self._settings.workers, len(self._intake.tests)
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
-    def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
+    def _make_scheduler(
+        self, tests: Sequence[m.Test], how: Foreign, estimates: Estimates
+    ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
@@ -249,12 +262,13 @@ class Controller:
             resources=wanted.resources,
             tells_waits=True,
             strands=max(1, wanted.threads),
+            keeps_order=wanted.keeps_order,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
         else:
             specs = specs_of(tests, self._mode, wanted.workers, how.split)
-        return Scheduler(specs, settings)
+        return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -348,9 +362,8 @@ class Controller:
         from pytest_braid.report.progress import Progress
 
         nodeids = [test.nodeid for test in self._intake.tests]
-        progress = Progress(
-            nodeids, total, (), by_count=below.progress_style(self._config) == "count"
-        )
+        by_count = below.progress_style(self._config) == "count"
+        progress = Progress(nodeids, total, self._estimates.durations, by_count=by_count)
         found = shown(self._config, self._settings.progress, progress)
         if found is not None:
             self._audience.join(progress)
@@ -413,6 +426,7 @@ class Controller:
         self._audience.close()
         if self._story is not None:
             write_timelines(self._story, self._settings.timeline)
+        self._memory.write()
         self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:

@@ -31,13 +31,20 @@ def specs_of(
                 f"each-{copy}",
                 test.own_process,
                 _of_copy(test.needs, copy),
+                fixtures=test.fixtures,
             )
             for copy in range(workers)
             for index, test in enumerate(tests)
         ]
     if not mode.by_unit:
         return [
-            TestSpec(index, test.nodeid, own_process=test.own_process, needs=test.needs)
+            TestSpec(
+                index,
+                test.nodeid,
+                own_process=test.own_process,
+                needs=test.needs,
+                fixtures=test.fixtures,
+            )
             for index, test in enumerate(tests)
         ]
     return [
@@ -47,6 +54,7 @@ def specs_of(
             split(test.nodeid) if split else unit_of(test, mode),
             test.own_process,
             test.needs,
+            fixtures=test.fixtures,
         )
         for index, test in enumerate(tests)
     ]

@@ -82,8 +82,8 @@ def _lines(options: argparse.Namespace, path: Path) -> Iterator[str]:
 def _known(path: Path) -> History:
     if not path.exists():
         raise ValueError(
-            f"there is no history at {path}: a run with -n, --threads or --tasks writes one, or "
-            "name pytest's cache directory: --cache-dir DIR"
+            f"there is no history at {path}: a run with workers (-n N) writes one, or name "
+            "pytest's cache directory: --cache-dir DIR"
         )
     loaded = load(path)
     if loaded.fault is not None:

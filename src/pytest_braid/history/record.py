@@ -113,7 +113,7 @@ def _weight(runs: int) -> float:
 
 
 def _between(old: float, new: float, weight: float) -> float:
-    return old + weight * (new - old)
+    return round(old + weight * (new - old), 6)
 
 
 def _mean(old: TestRecord, new: TestRecord, weight: float, day: int) -> TestRecord:

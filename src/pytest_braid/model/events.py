@@ -43,10 +43,27 @@ class Asked(Event, frozen=True, gc=False, kw_only=True):
 
 
 class Finished(Event, frozen=True, gc=False, kw_only=True):
-    """A test is over, its teardown included, and all its reports have arrived."""
+    """A test is over, its teardown included, and all its reports have arrived.
+
+    ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
+    that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
+    ``memory`` is by how many bytes the peak of the process's memory has grown.
+    """
 
     worker: int
     test: int
+    cpu: float | None = None
+    memory: int = 0
+
+
+class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):
+    """A worker has set up, in ``seconds``, a fixture that tests share, because ``test`` was the
+    first there to need it. ``fixture`` is its name as in ``Instance``."""
+
+    worker: int
+    test: int
+    fixture: str
+    seconds: float
 
 
 class Revoked(Event, frozen=True, gc=False, kw_only=True):
@@ -108,6 +125,7 @@ SchedulerEvent = (
     | Started
     | Asked
     | Finished
+    | FixtureSetUp
     | Revoked
     | WorkerDied
     | WorkerGone

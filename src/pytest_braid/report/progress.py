@@ -207,7 +207,7 @@ class Progress:
         return self._nodeids[test % len(self._nodeids)]
 
     def _known(self, test: int) -> float | None:
-        return self._expected[test] if test < len(self._expected) else None
+        return self._expected[test] if test < len(self._expected) else None  # of no copy
 
     def _usual(self, test: int) -> float:
         known = self._known(test)

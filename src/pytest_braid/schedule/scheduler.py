@@ -16,9 +16,11 @@ from pytest_braid.model.commands import (
     SchedulerCommand,
     StartWorker,
 )
+from pytest_braid.model.estimates import NOTHING_KNOWN, Estimates
 from pytest_braid.model.events import (
     Asked,
     Finished,
+    FixtureSetUp,
     Revoked,
     SchedulerEvent,
     Started,
@@ -100,7 +102,12 @@ class Scheduler:
     skips another one (the first may have been revoked, unread, along with tests).
     """
 
-    def __init__(self, specs: Sequence[TestSpec], settings: SchedulerSettings) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TestSpec],
+        settings: SchedulerSettings,
+        estimates: Estimates = NOTHING_KNOWN,
+    ) -> None:
         """Plan to run ``specs``, given in the order of the collection."""
         self._max_restarts = settings.max_restarts
         self._unfinished = {spec.index: None for spec in specs}  # a set that keeps its order
@@ -183,7 +190,7 @@ class Scheduler:
                 return self._feed() if worker.idle else []
             case Revoked():
                 return self._revoked(worker, event)
-            case WorkerReady():
+            case WorkerReady() | FixtureSetUp():
                 return []
             case WorkerDied() | WorkerStopped() | WorkerGone():
                 return self._on_end(worker, event)

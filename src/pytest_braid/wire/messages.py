@@ -110,7 +110,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
     the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
     whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
-    why nothing may run beside it in its worker, where others do.
+    why nothing may run beside it in its worker, where others do; ``fixtures``: the numbers of the
+    instances that it shares with others.
     """
 
     nodeid: str
@@ -121,6 +122,7 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     needs: Needs = PLAIN
     mp: tuple[str, str] | None = None
     aside: str | None = None
+    fixtures: tuple[int, ...] = ()
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -145,13 +147,15 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The collection is complete.
 
     ``found`` counts the tests before deselection; ``lines`` is what plugins want printed below
-    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers.
+    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers. ``instances`` are
+    those of fixtures that tests share: the fixture, and whether it has parameters.
     """
 
     tests: tuple[Test, ...]
     found: int
     lines: tuple[str, ...]
     stepwise: int | None
+    instances: tuple[tuple[str, bool], ...] = ()
 
 
 class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -269,9 +273,21 @@ class Warned(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Done(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The test is over, its teardown included. Its warnings follow, as in a serial run."""
+    """The test is over, its teardown included. Its warnings follow, as in a serial run. ``cpu`` and
+    ``memory`` as in the event."""
 
     test: int
+    at: float
+    cpu: float | None = None
+    memory: int = 0
+
+
+class FixtureMade(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A fixture that tests share has been set up for this one, in so many seconds."""
+
+    test: int
+    fixture: str
+    seconds: float
     at: float
 
 
@@ -354,6 +370,7 @@ FromWorker = (
     | JunitNoted
     | Warned
     | Done
+    | FixtureMade
     | Asks
     | Stopping
     | Interrupted

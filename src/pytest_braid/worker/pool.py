@@ -8,18 +8,16 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
+from pytest_braid.worker.outbox import Call, outbox
+
 _ROOM = 4096
-
-Call = Callable[[], object]
-
-outbox: contextvars.ContextVar[list[Call] | None] = contextvars.ContextVar("outbox", default=None)
-"""What a test on a strand has reported, until it is told."""
 
 
 class Job(NamedTuple):
@@ -36,6 +34,8 @@ class Over(NamedTuple):
     strand: int
     reports: list[Call]
     error: BaseException | None
+    cpu: float
+    """Seconds that its thread has computed."""
 
 
 class Pool:
@@ -58,6 +58,7 @@ class Pool:
         self._is_rung = False
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
+        self._cpu = time.thread_time
 
     @property
     def has_room(self) -> bool:
@@ -92,9 +93,11 @@ class Pool:
             strand, job, context = given
             reports: list[Call] = []
             self._identities[job.test] = threading.get_ident()
+            before = self._cpu()
             error = context.run(_run, job, reports)
+            cpu = self._cpu() - before
             self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error))
+            self._over.append(Over(job.test, strand, reports, error, cpu))
             self.ring()
 
     def ring(self) -> None:

@@ -25,7 +25,8 @@ from pytest_braid.worker.aside import is_for_all
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
-from pytest_braid.worker.pool import Job, Over, Pool, outbox
+from pytest_braid.worker.outbox import outbox
+from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
 
 _BRISK = 0.005
@@ -225,8 +226,8 @@ class ThreadStrands(MainStrand):
             running_item.set(None)
             self._tree.forget(item)
 
-    def _end(self, item: pytest.Item) -> None:
-        self._reporter.done()
+    def _end(self, item: pytest.Item, cpu: float | None = None) -> None:
+        self._reporter.done(cpu if self._strands > 1 else None)
         self._limit.note(item)
         self._left = item
 
@@ -241,7 +242,7 @@ class ThreadStrands(MainStrand):
         for call in over.reports:
             call()
         if over.error is None:
-            self._end(self.items[over.test])
+            self._end(self.items[over.test], over.cpu)
             self._reporter.speech.flush()
         elif self._error is None:
             with self._news:

@@ -19,6 +19,7 @@ from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
+from pytest_braid.worker.usage import Stopwatch
 from pytest_braid.zygote.collecting import asides_key
 
 
@@ -72,6 +73,7 @@ def become_worker(
     )
     config.pluginmanager.unregister(name="braid-collecting")
     config.pluginmanager.register(reporter, "braid-worker")
+    config.pluginmanager.register(Stopwatch(reporter.tell_fixture), "braid-stopwatch")
     config.pluginmanager.register(Clerk(speech), "braid-clerk")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
     strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)

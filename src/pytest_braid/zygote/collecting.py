@@ -17,6 +17,7 @@ from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
 from pytest_braid.zygote.marks import Teller
+from pytest_braid.zygote.shared import Shared
 
 asides_key = pytest.StashKey[list[str | None]]()
 """Why tests step aside, in the order of the collection."""
@@ -125,7 +126,8 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
-        tests = tuple(map(Teller(config).test, session.items))
+        shared = Shared(session.items)
+        tests = tuple(map(Teller(config).test, session.items, shared.of_tests))
         config.stash[asides_key] = [test.aside for test in tests]
         self.speech.say(
             m.Collected(
@@ -133,6 +135,7 @@ class Collecting(Spokesman):
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
+                instances=shared.instances,
             )
         )
 

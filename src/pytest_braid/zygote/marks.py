@@ -125,7 +125,7 @@ class Teller:
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
-    def test(self, item: pytest.Item) -> m.Test:
+    def test(self, item: pytest.Item, fixtures: tuple[int, ...] = ()) -> m.Test:
         names = self._names(item.parent).union(mark.name for mark in item.own_markers)
         self._count += 1
         return m.Test(
@@ -137,6 +137,7 @@ class Teller:
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
             aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
+            fixtures=fixtures,
         )
 
     def _names(self, node: Any) -> frozenset[str]:
