@@ -133,13 +133,16 @@ class Below:
 
     def draw_again(self) -> None:
         """What was drawn last."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the terminal is gone
-            if self._text:
-                for stream in self._guarded:  # or it would come when the block is there
-                    stream.flush()
-                self._write(self._text)
-                self._file.flush()
-                self.is_shown = True
+        if not self._text:
+            return
+        self._is_writing = True
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            for stream in self._guarded:  # or it would come when the block is there
+                stream.flush()
+            self._write(self._text)
+            self._file.flush()
+            self.is_shown = True
+        self._written()
 
     def _line(self, line: Sequence[tuple[str, str]]) -> str:
         if not self._is_coloured:
@@ -155,11 +158,13 @@ class Below:
 
     def _take_away(self, write: Callable[[str], Any]) -> None:
         self.is_shown = False
+        self._is_writing = True
         with contextlib.suppress(OSError, ValueError):
             self._file.flush()
             write(_ERASE)
             if write is self._write:
                 self._file.flush()
+        self._written()
 
     def close(self) -> None:
         """Take it away for good."""
@@ -175,6 +180,15 @@ class Below:
     # --- Ctrl-Z -------------------------------------------------------------------------------
 
     _stops: Any = None
+    _is_writing = False
+    _stops_then: int | None = None
+    """The signal that has come while it was being written, which cannot be done twice at once."""
+
+    def _written(self) -> None:
+        self._is_writing = False
+        if self._stops_then is not None:
+            signum, self._stops_then = self._stops_then, None
+            self._stop(signum, None)
 
     def _watch_stops(self) -> None:
         """The shell is to find a clean screen when the run is suspended."""
@@ -182,7 +196,13 @@ class Below:
             self._stops = signal.signal(signal.SIGTSTP, self._stop)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.take_away()
+        if self._is_writing:
+            self._stops_then = signum
+            return
+        try:
+            self.take_away()
+        except RuntimeError:  # in the middle of somebody else's writing
+            os.write(self._descriptor, _ERASE.encode())
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
         signal.signal(signum, self._stop)  # it goes on
