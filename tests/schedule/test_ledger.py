@@ -9,6 +9,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.layout import lay_out
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Line, Unit
+from pytest_braid.schedule.outlook import Outlook
 
 WRITE, READ = Needs((Hold("db"),)), Needs((Hold("db", is_shared=True),))
 
@@ -159,7 +160,7 @@ def test_who_must_be_alone_stands_first_and_circles_in_one_piece() -> None:
     x, y = Needs(circle="x"), Needs(circle="y")
     specs = [TestSpec(n, str(n), needs=each) for n, each in enumerate((WRITE, x, y, PLAIN, x))]
     ledger = Ledger({}, cpus=1)
-    line, pool = lay_out(specs, SchedulerSettings(1, Mode.LOAD), ledger)
+    line, pool = lay_out(specs, SchedulerSettings(1, Mode.LOAD), ledger, Outlook())
     order = []
     while (test := begin(line, 0)) is not None:
         order.append(test)

@@ -31,15 +31,19 @@ from pytest_braid.model.events import (
     WorkerStopped,
 )
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.outlook import Outlook
 from pytest_braid.schedule.stock import Stock
 from pytest_braid.schedule.worker import (
+    BUFFER,
     CAUTIOUS_BUFFER,
+    DEEPEST,
     UNLIMITED,
     Pace,
     Question,
     Worker,
     ahead_for,
     depth_for,
+    least_depth,
 )
 
 BARREN_DEATHS = 3
@@ -111,7 +115,9 @@ class Scheduler:
         """Plan to run ``specs``, given in the order of the collection."""
         self._max_restarts = settings.max_restarts
         self._unfinished = {spec.index: None for spec in specs}  # a set that keeps its order
-        self._stock = Stock(specs, settings)
+        is_each = settings.mode is Mode.EACH  # then nobody could run what another has
+        self._outlook = Outlook() if is_each else Outlook(specs, estimates)
+        self._stock = Stock(specs, settings, self._outlook)
         self._limit = settings.max_tests_per_worker or UNLIMITED
         self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
@@ -190,7 +196,10 @@ class Scheduler:
                 return self._feed() if worker.idle else []
             case Revoked():
                 return self._revoked(worker, event)
-            case WorkerReady() | FixtureSetUp():
+            case FixtureSetUp():
+                self._stock.learn(event.worker, event.test, event.fixture, event.seconds)
+                return []
+            case WorkerReady():
                 return []
             case WorkerDied() | WorkerStopped() | WorkerGone():
                 return self._on_end(worker, event)
@@ -215,6 +224,7 @@ class Scheduler:
 
     def _finished(self, worker: Worker, event: Finished) -> list[SchedulerCommand]:
         self._pace.add(worker.finish(event.test, event.at))
+        self._outlook.note_pace(self._pace.mean or 0.0)
         del self._unfinished[event.test]
         if self._is_over():
             return self._finish_all()
@@ -331,7 +341,8 @@ class Scheduler:
         commands: list[SchedulerCommand] = []
         for worker in idle:  # what one takes of what is in line another may lack
             commands += self._assign(worker, self._stock.take_in_line(worker, self._depth(worker)))
-        takers = self._stock.claim([worker for worker in idle if worker.idle])
+        keeps = {worker.number: worker.keeps for worker in self._workers.values()}
+        takers = self._stock.claim([worker for worker in idle if worker.idle], keeps)
         for worker in takers if to_fill is None else [*takers, to_fill]:
             commands += self._deal(worker)
         if self._recycles:
@@ -417,10 +428,25 @@ class Scheduler:
         if self._is_cautious:
             depth = ahead_for(mean, CAUTIOUS_BUFFER)
         else:
-            depth = depth_for(mean, worker.strands)
+            expected = self._expected_depth(worker)
+            depth = depth_for(mean, worker.strands) if expected is None else expected
         depth = max(depth, int(worker.waits))
         worker.low = depth // 2
         return min(depth, len(worker.queue) + worker.left)
+
+    def _expected_depth(self, worker: Worker) -> int | None:
+        """As many as make up the buffer, if it is known how long the next ones take."""
+        upcoming = self._stock.upcoming(worker.number) if self._outlook.is_known else None
+        if upcoming is None:
+            return None
+        depth = len(worker.queue)
+        seconds = BUFFER * worker.strands - self._outlook.all_seconds(worker.queue)
+        for test in upcoming:
+            seconds -= self._outlook.seconds(test)
+            if seconds < 0 or depth >= DEEPEST:
+                break
+            depth += 1
+        return max(depth, least_depth(worker.strands))
 
     def _ahead(self, worker: Worker) -> int:
         """How many it may have before the next unit is bound to it."""

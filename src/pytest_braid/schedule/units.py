@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -95,7 +95,7 @@ class UnitPool:
                 del self._held[worker]
         return tuple(tests)
 
-    def claim(self, worker: int) -> None:
+    def claim(self, worker: int, keeps: Mapping[int, int] | None = None) -> None:  # noqa: ARG002
         """See to it that the worker holds a unit, if there is a free one."""
         if worker not in self._held and self._free:
             unit = self._free.popleft()
