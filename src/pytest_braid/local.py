@@ -201,8 +201,9 @@ class Teller:
     def resume(self, test: int) -> None:
         self._test = test
 
-    def done(self, cpu: float | None = None) -> None:
-        self._record(e.Finished(worker=0, test=self._test, cpu=cpu, at=self.clock()))
+    def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
+        over = e.Finished(worker=0, test=self._test, cpu=cpu, waited=waited, at=self.clock())
+        self._record(over)
 
 
 def run_concurrent(session: pytest.Session) -> bool | None:

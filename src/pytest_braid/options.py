@@ -6,6 +6,8 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +69,8 @@ class Settings(NamedTuple):
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
     timeline: tuple[Path, ...] = ()
     """Files that are to show the run; their endings say how."""
+    cores: Callable[[], int] = lambda: 1
+    """How many cores the run may keep busy."""
     progress: str = "auto"
     """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
@@ -129,6 +133,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         explain=option.braid_explain,
         timeline=tuple(map(Path, option.braid_timeline)),
         progress=progress_of(config),
+        cores=partial(cores, logical=False),
         threads=threads,
         history=history_of(config),
         keeps_order=any(getattr(option, name, False) for name in _ORDERS),

@@ -349,7 +349,12 @@ class Loop:
 
     def _finished(self, worker: Worker, said: m.Done) -> None:
         finished = e.Finished(
-            worker=worker.number, test=said.test, cpu=said.cpu, memory=said.memory, at=said.at
+            worker=worker.number,
+            test=said.test,
+            cpu=said.cpu,
+            memory=said.memory,
+            waited=said.waited,
+            at=said.at,
         )
         self._tell(finished)
 

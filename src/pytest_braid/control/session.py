@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -22,7 +23,12 @@ from pytest_braid.control.memory import Memory
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
+from pytest_braid.control.tails import (
+    write_explanation,
+    write_strands,
+    write_timelines,
+    write_verdict,
+)
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
@@ -36,8 +42,10 @@ from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
 from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.account import Account
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
+from pytest_braid.report.verdict import Machine
 from pytest_braid.report.waits import Waits
 from pytest_braid.seam import below, output
 from pytest_braid.seam import session as session_seam
@@ -47,7 +55,7 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop
@@ -99,6 +107,8 @@ class Settings(Protocol):
     @property
     def progress(self) -> str: ...
     @property
+    def cores(self) -> Callable[[], int]: ...
+    @property
     def history(self) -> str: ...
     @property
     def keeps_order(self) -> bool: ...
@@ -130,6 +140,7 @@ class Controller:
         self._summary: Summary | None = None
         self._audience = Audience()
         self._story: Story | None = None
+        self._account = Account(dict(settings.resources))
         self._memory = Memory(config, settings.history)
         self._estimates = Estimates()
         self._waits: Waits | None = None
@@ -163,6 +174,7 @@ class Controller:
         if self._settings.timeline or self._settings.explain:
             self._story = Story()
             self._audience.join(self._story, hears_reports=True)
+        self._audience.join(self._account)
         self._audience.event(
             e.RunStarted(
                 run=self._settings.testrun_uid,
@@ -268,6 +280,8 @@ class Controller:
             specs = specs_of_groups(tests)
         else:
             specs = specs_of(tests, self._mode, wanted.workers, how.split)
+        if wanted.is_mp or (self._mode.by_unit and self._mode is not Mode.EACH):
+            self._account.units = {spec.index: spec.unit for spec in specs if spec.unit is not None}
         return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
@@ -483,8 +497,20 @@ class Controller:
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
             write_strands(terminalreporter, self._strands)
+        if self._loop is not None:
+            self._account.close()
+            write_verdict(terminalreporter, self._account, self._machine())
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
+
+    def _machine(self) -> Machine:
+        return Machine(
+            cores=self._settings.cores(),
+            knows_order=bool(self._estimates.durations),
+            load=os.getloadavg()[0],
+            is_spawned=isinstance(self._zygote, Spawner),
+            mode=str(self._mode),
+        )
 
 
 def import_what_follows() -> None:

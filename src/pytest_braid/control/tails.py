@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_braid.report.account import Account
 from pytest_braid.report.explain import Reader, explain
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.timeline import write_timeline
+from pytest_braid.report.verdict import Machine, verdict
 from pytest_braid.report.waits import Waits
 
 
@@ -32,6 +34,13 @@ def write_strands(reporter: pytest.TerminalReporter, strands: Strands) -> None:
     """How many tests really ran at once."""
     if strands.ran and reporter.verbosity >= 0:
         for line in strands.summary():
+            reporter.write_line(line)
+
+
+def write_verdict(reporter: pytest.TerminalReporter, account: Account, machine: Machine) -> None:
+    """What the run gained, and what would help most."""
+    if reporter.verbosity >= 0:
+        for line in verdict(account, machine):
             reporter.write_line(line)
 
 

@@ -47,13 +47,15 @@ class Finished(Event, frozen=True, gc=False, kw_only=True):
 
     ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
     that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
-    ``memory`` is by how many bytes the peak of the process's memory has grown.
+    ``memory`` is by how many bytes the peak of the process's memory has grown. ``waited`` are the
+    seconds that it waited for fixtures that others set up, where tests run at once.
     """
 
     worker: int
     test: int
     cpu: float | None = None
     memory: int = 0
+    waited: float = 0.0
 
 
 class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):

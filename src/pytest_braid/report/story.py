@@ -28,6 +28,23 @@ class Phase:
 
 
 @dataclass(slots=True)
+class Made:
+    """A fixture that tests share, set up by one of them; seconds of the monotonic clock."""
+
+    fixture: str
+    worker: int
+    strand: int
+    test: int
+    start: float
+    end: float
+
+    @property
+    def name(self) -> str:
+        """Without its place."""
+        return self.fixture.rpartition("::")[2]
+
+
+@dataclass(slots=True)
 class Dealt:
     """When a test was given to a worker, together with how many ``others``, and upon what."""
 
@@ -50,6 +67,8 @@ class Ran:
     ended_by: str = ""
     """What ended it, if not itself: ``crashed``, ``timed out``, ``cut``."""
     dealt: Dealt | None = None
+    waited: float = 0.0
+    """Seconds for fixtures that others set up."""
 
     @property
     def outcome(self) -> str:
@@ -91,6 +110,7 @@ class Story:
         self.nodeids: Sequence[str] = ()
         self.ran: list[Ran] = []
         """In the order in which they began."""
+        self.made: list[Made] = []
         self.lives: dict[int, Life] = {}
         self.stops: list[tuple[float, str]] = []
         """When it was asked that nothing more begins, and why."""
@@ -105,6 +125,7 @@ class Story:
         self._running: dict[tuple[int, int], Ran] = {}
         self._dealt: dict[int, Dealt] = {}
         self._of: defaultdict[int, list[Ran]] = defaultdict(list)
+        self._made_for: defaultdict[tuple[int, int], list[Made]] = defaultdict(list)
         self._latest: e.RunEvent | None = None
 
     # --- reading ------------------------------------------------------------------------------
@@ -123,7 +144,12 @@ class Story:
                 ran = self._running.get((event.worker, event.test))
                 if ran is not None:
                     ran.phases.append(Phase(event.when, event.outcome, event.duration))
+            case e.FixtureSetUp():
+                self._made(event)
             case e.Finished():
+                ran = self._running.get((event.worker, event.test))
+                if ran is not None:
+                    ran.waited = event.waited
                 self._end(event.worker, event.test, event.at, "")
             case _:
                 self._rare_event(event)
@@ -176,6 +202,14 @@ class Story:
         self._of[event.test].append(ran)
         self._running[event.worker, event.test] = ran
 
+    def _made(self, event: e.FixtureSetUp) -> None:
+        ran = self._running.get((event.worker, event.test))
+        strand = 0 if ran is None else ran.strand
+        place, start = (event.worker, strand, event.test), event.at - event.seconds
+        made = Made(event.fixture, *place, start, event.at)
+        self.made.append(made)
+        self._made_for[event.worker, event.test].append(made)
+
     def _end(self, worker: int, test: int, at: float, by: str) -> None:
         ran = self._running.pop((worker, test), None)
         if ran is not None:
@@ -226,6 +260,11 @@ class Story:
         lines = [f"ran in {where}, {since:.2f} s after the run began, {took}"]
         if phases:
             lines.append(phases)
+        for made in self._made_for[ran.worker, ran.test]:
+            seconds = f"{made.end - made.start:.2f} s"
+            lines.append(f"set up fixture {made.name} for all that need it there, in {seconds}")
+        if ran.waited >= _LONG:
+            lines.append(f"waited {ran.waited:.2f} s for fixtures that others set up")
         if ran.dealt is not None:
             before = ran.start - ran.dealt.at
             lay = f"; it lay in the queue for {before:.2f} s" if before >= _LONG else ""

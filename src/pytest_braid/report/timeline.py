@@ -76,6 +76,18 @@ def picture(story: Story) -> dict[str, Any]:
         "outcomes": _OUTCOMES,
         "tests": dict(zip(_COLUMNS, columns, strict=True)),
         "lives": [_life(story, life, places) for life in story.lives.values()],
+        "fixtures": [
+            {
+                "name": made.name,
+                "full": made.fixture,
+                "lane": places[_slot(story, made.worker), made.strand],
+                "from": _micros(story, made.start),
+                "to": _micros(story, made.end),
+                "of": _number(story, made.test),
+            }
+            for made in story.made
+            if (_slot(story, made.worker), made.strand) in places
+        ],
         "waits": [
             {
                 "from": _micros(story, span.start),
@@ -93,7 +105,9 @@ def picture(story: Story) -> dict[str, Any]:
 _OUTCOMES = (
     "passed", "skipped", "rerun", "failed", "error", "crashed", "timed out", "cut", "running"
 )  # fmt: skip
-_COLUMNS = ("of", "lane", "start", "length", "outcome", "setup", "call", "teardown", "why")
+_COLUMNS = (
+    "of", "lane", "start", "length", "outcome", "setup", "call", "teardown", "waited", "why"
+)  # fmt: skip
 
 
 def _row(
@@ -109,6 +123,7 @@ def _row(
         max(0, end - start),
         _OUTCOMES.index(ran.outcome),
         *(phases.get(when, 0) for when in PHASES),
+        round(ran.waited * 1e6),
         whys.setdefault(story.why(ran), len(whys)),
     )
 
@@ -124,7 +139,11 @@ def _lanes(story: Story) -> list[tuple[int, int]]:
 
 
 def _lane(story: Story, ran: Ran) -> tuple[int, int]:
-    return story.lives[ran.worker].slot, ran.strand
+    return _slot(story, ran.worker), ran.strand
+
+
+def _slot(story: Story, worker: int) -> int:
+    return story.lives[worker].slot if worker in story.lives else worker
 
 
 def _lane_name(lane: tuple[int, int]) -> str:
@@ -182,6 +201,7 @@ def _trace_events(story: Story) -> Iterator[dict[str, Any]]:
         yield from _trace_life(story, life)
     for ran in story.ran:
         yield from _trace_test(story, ran)
+    yield from _trace_fixtures(story)
     spans = story.waits.spans()
     if spans:
         yield _named("process_name", _WAITING, 0, "what tests waited for")
@@ -199,6 +219,15 @@ def _trace_events(story: Story) -> Iterator[dict[str, Any]]:
         }
     for moment, reason in story.stops:
         yield _instant("stop", 0, _micros(story, moment), "g", {"reason": reason})
+
+
+def _trace_fixtures(story: Story) -> Iterator[dict[str, Any]]:
+    for made in story.made:
+        at = _micros(story, made.start)
+        facts = {"fixture": made.fixture, "for": story.nodeid(made.test)}
+        lane = (_slot(story, made.worker), made.strand)
+        took = _micros(story, made.end) - at
+        yield _whole(f"fixture {made.name}", "fixture", lane, (at, took), facts)
 
 
 def _trace_life(story: Story, life: Life) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
+from pytest_braid.fixtures.gate import waits
 from pytest_braid.worker.outbox import Call, outbox
 
 _ROOM = 4096
@@ -36,6 +37,8 @@ class Over(NamedTuple):
     error: BaseException | None
     cpu: float
     """Seconds that its thread has computed."""
+    waited: float
+    """Seconds that it has waited for fixtures that others set up."""
 
 
 class Pool:
@@ -92,12 +95,13 @@ class Pool:
         while (given := self._jobs.get()) is not None:
             strand, job, context = given
             reports: list[Call] = []
+            waited: list[float] = []
             self._identities[job.test] = threading.get_ident()
             before = self._cpu()
-            error = context.run(_run, job, reports)
+            error = context.run(_run, job, reports, waited)
             cpu = self._cpu() - before
             self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error, cpu))
+            self._over.append(Over(job.test, strand, reports, error, cpu, sum(waited)))
             self.ring()
 
     def ring(self) -> None:
@@ -145,8 +149,9 @@ class Pool:
             self._jobs.put(None)
 
 
-def _run(job: Job, reports: list[Call]) -> BaseException | None:
+def _run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
     outbox.set(reports)
+    waits.set(waited)
     try:
         job.run()
     except BaseException as error:  # noqa: BLE001 -- whoever gave out the job raises it

@@ -1,0 +1,214 @@
+"""Three lines at the end of a run: what it gained, why lanes were idle, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pytest_braid.report.account import Account, Idle
+
+SHORTEST = 1.0
+"""Seconds of a run that is worth three lines."""
+
+_SMALL = 0.02
+"""Share of the lanes' time below which a reason is not named."""
+
+_NEAR = 1.12
+"""Up to so many times as long as the lower bound, nothing is to be gained by another order."""
+
+_HELPS = 0.9
+"""A change is worth a word if the run takes at most so much of its time with it."""
+
+_MOSTLY = 0.5
+"""Share of waiting from which tests mostly wait."""
+
+_CROWDED = 1.5
+"""Processes for each core, from which on it is unknown what tests have waited for."""
+
+_PER_CORE = 8
+"""Workers that there may be for each core, if tests wait (``--maxprocesses``)."""
+
+_START = 0.03
+"""Seconds that one more worker costs."""
+
+
+class Machine(NamedTuple):
+    """``cores`` are those that the run may keep busy, ``load`` how many processes want one (of the
+    last minute, whoever has started them); ``knows_order``: it was known how long tests
+    take; ``is_spawned``: workers were not forked; ``mode`` is that of ``--dist``."""
+
+    cores: int
+    load: float
+    knows_order: bool
+    is_spawned: bool
+    mode: str
+
+
+class Chain(NamedTuple):
+    """What cannot be done at once: a test, or ``tests`` that share a unit or a resource."""
+
+    seconds: float
+    name: str
+    tests: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.tests} tests)" if self.tests > 1 else self.name
+
+
+class Change(NamedTuple):
+    """What could be done, and how many seconds the run would take then, about."""
+
+    seconds: float
+    what: str
+
+
+def verdict(account: Account, machine: Machine) -> list[str]:
+    """The lines; none for a run that is too short for them."""
+    if account.wall < SHORTEST or not account.tests:
+        return []
+    return [_gain(account), _idleness(account), _limit(account, machine)]
+
+
+def bound(account: Account) -> float:
+    """Seconds below which no order of these tests gets, on as many lanes."""
+    lanes = min(account.lanes, account.tests)
+    return max(_longest_chain(account).seconds, account.work / lanes)
+
+
+# --- what it gained -------------------------------------------------------------------------------
+
+
+def _gain(account: Account) -> str:
+    by = f"{account.workers} worker{_s(account.workers)}"
+    if account.strands > 1:
+        by += f" x {account.strands} threads"
+    speed = account.work / account.wall
+    times = (
+        f"{speed:.1f} times as fast as one after another"
+        if speed >= _FASTER
+        else "as one after another"
+    )
+    tests = f"{account.tests} test{_s(account.tests)}"
+    return f"braid: {by}: {tests} of {_time(account.work)} in {_time(account.wall)}, {times}"
+
+
+def _idleness(account: Account) -> str:
+    reasons = [
+        f"{account.share(why):.0%} {_reason(account, why)}"
+        for why in sorted(Idle, key=account.share, reverse=True)
+        if account.share(why) >= _SMALL
+    ]
+    idle = f"; idle {', '.join(reasons)}" if reasons else ""
+    return f"braid: lanes were busy for {account.busy:.0%} of the time{idle}"
+
+
+def _reason(account: Account, why: Idle) -> str:
+    if why is Idle.WAIT and account.waits:
+        return f"waiting for {max(account.waits, key=account.waits.__getitem__)}"
+    if why is Idle.FEW:
+        return f"for lack of tests ({account.tests} for {account.lanes})"
+    return str(why)
+
+
+# --- what limits it, and what would help ----------------------------------------------------------
+
+
+def _limit(account: Account, machine: Machine) -> str:
+    least = bound(account)
+    chain = _longest_chain(account)
+    if chain.seconds >= least:
+        limit = f"no order is faster than {chain}, {_time(chain.seconds)}"
+    else:
+        lanes = f"{account.lanes} lane{_s(account.lanes)}"
+        limit = f"no order on {lanes} is faster than {_time(least)}"
+    changes = [it for it in _changes(account, machine) if it.seconds < _HELPS * account.wall]
+    if not changes:
+        return f"braid: {limit}; {_nothing(account, machine)}"
+    best = min(changes)
+    return f"braid: {limit}; {best.what}, about {_time(best.seconds)}"
+
+
+def _nothing(account: Account, machine: Machine) -> str:
+    if account.lanes < machine.cores:
+        return "more workers would not help"
+    return "only faster tests or more cores would help"
+
+
+def _changes(account: Account, machine: Machine) -> Iterator[Change]:
+    """What could be changed, each by itself."""
+    yield from _more_at_once(account, machine)
+    yield from _another_order(account, machine)
+    yield from _shorter_chain(account)
+    start = account.idle[Idle.START] / account.lanes
+    if machine.is_spawned:
+        yield Change(account.wall - start, "let workers be forked (see the header)")
+
+
+def _more_at_once(account: Account, machine: Machine) -> Iterator[Change]:
+    """More workers than cores where tests wait, and as many where they compute."""
+    chain = _longest_chain(account).seconds
+    waiting = account.waiting
+    most = _PER_CORE * machine.cores
+    is_sure = machine.load < _CROWDED * machine.cores  # else tests may have waited for a core
+    if waiting is not None and waiting >= _MOSTLY and account.workers < most and is_sure:
+        cpu = (1 - waiting) * account.work
+        workers = min(most, account.tests)
+        least = max(chain, cpu / machine.cores, account.work / workers) + _START * workers
+        said = f"tests waited {waiting:.0%} of the time: try -n adaptive"
+        yield Change(least, said)
+    elif account.lanes < machine.cores and account.tests > account.lanes:
+        lanes = min(machine.cores, account.tests)
+        yield Change(max(chain, account.work / lanes), f"-n {machine.cores} uses all cores")
+
+
+def _another_order(account: Account, machine: Machine) -> Iterator[Change]:
+    """The end, when lanes have nothing left, is what an order can shorten."""
+    if account.wall > _NEAR * bound(account) and account.share(Idle.END) >= 2 * _SMALL:
+        shorter = account.wall - account.idle[Idle.END] / account.lanes
+        least = max(bound(account), shorter)
+        if machine.mode in ("loadscope", "loadfile", "loadgroup"):
+            yield Change(least, f"--dist load instead of {machine.mode}")
+        elif not machine.knows_order:
+            yield Change(
+                least, "the next run knows how long tests take, and begins with the longest"
+            )
+
+
+def _shorter_chain(account: Account) -> Iterator[Change]:
+    """Without the longest of what cannot be divided, the next longest counts."""
+    chain = _longest_chain(account)
+    work = account.work / account.lanes
+    if chain.seconds < account.wall / _NEAR or account.tests <= 1:
+        return
+    half = max(work, account.longest[0] if chain.tests > 1 else 0.0, chain.seconds / 2)
+    if chain.name.startswith("resource "):
+        yield Change(half, f"two of {chain.name} instead of one (braid_resources)")
+    else:
+        yield Change(half, "divide it" if chain.tests > 1 else "make it faster, or two of it")
+
+
+def _longest_chain(account: Account) -> Chain:
+    seconds, test = account.longest
+    nodeids = account.nodeids
+    name = nodeids[test % len(nodeids)] if nodeids else "the longest test"
+    found = [Chain(seconds, name, 1)]
+    for name, total in account.chains.items():
+        if account.in_chain[name] > 1:
+            found.append(Chain(total, name, account.in_chain[name]))
+    return max(found)
+
+
+def _time(seconds: float) -> str:
+    if seconds < _TEN:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, _MINUTE)
+    return f"{minutes} min {rest} s" if minutes else f"{whole} s"
+
+
+_TEN, _MINUTE = 10, 60
+_FASTER = 1.05
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"
