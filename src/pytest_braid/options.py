@@ -6,8 +6,6 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,12 +67,14 @@ class Settings(NamedTuple):
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
     timeline: tuple[Path, ...] = ()
     """Files that are to show the run; their endings say how."""
-    cores: Callable[[], int] = lambda: 1
-    """How many cores the run may keep busy."""
     progress: str = "auto"
     """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
+    most_workers: int | None = None
+    """How many there may be while tests wait (``-n adaptive``)."""
+    cores: int = 1
+    """How many of them the run may use."""
     history: str = "on"
     """Whether to learn from earlier runs, and from this one: ``on``, ``read``, ``off``."""
     keeps_order: bool = False
@@ -92,7 +92,9 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if is_mp:
         _refuse_beside_mp(option)
         option.numprocesses = processes
+    is_adaptive = option.numprocesses == ADAPTIVE
     workers = _workers(config)
+    most_workers = _most_workers(option, workers) if is_adaptive else None
     if workers == 0:
         option.threads = 0 if is_watched(option) else threads_of(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
@@ -107,6 +109,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         note = _note_of_one_worker(option.forked, threads)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
+        most_workers = None
     if any(getattr(option, name, False) for name in _STEPWISE) and threads > 1:
         threads, note = 0, "--stepwise stops at the first failure in order: one test at a time"
     if option.distload or option.dist == "no":
@@ -133,8 +136,9 @@ def settings_of(config: pytest.Config) -> Settings | None:
         explain=option.braid_explain,
         timeline=tuple(map(Path, option.braid_timeline)),
         progress=progress_of(config),
-        cores=partial(cores, logical=False),
         threads=threads,
+        most_workers=most_workers,
+        cores=cores(logical=True),
         history=history_of(config),
         keeps_order=any(getattr(option, name, False) for name in _ORDERS),
     )
@@ -338,10 +342,26 @@ def _workers(config: pytest.Config) -> int:
         return 0
     if asked is None:
         return 1  # --forked, --test-timeout or --threads alone
+    if asked == ADAPTIVE:
+        option.numprocesses = "auto"  # as pytest_xdist_auto_num_workers knows it
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
     return int(count)
+
+
+ADAPTIVE = "adaptive"
+
+_PER_CORE = 8
+"""Workers for each core with ``-n adaptive``, if ``--maxprocesses`` does not say how many."""
+
+
+def _most_workers(option: Any, workers: int) -> int | None:
+    """With ``--dist each`` there are as many workers as copies of the tests."""
+    if option.dist == "each":
+        return None
+    most = option.maxprocesses or _PER_CORE * cores(logical=True)
+    return int(max(most, workers))
 
 
 def is_watched(option: object) -> bool:

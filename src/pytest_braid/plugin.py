@@ -40,17 +40,18 @@ class Option(NamedTuple):
     how: dict[str, Any]
 
 
-def workers_value(text: str) -> int | Literal["auto", "logical"]:
-    """The value of ``-n``: a number of workers, ``auto`` or ``logical``."""
+def workers_value(text: str) -> int | Literal["auto", "logical", "adaptive"]:
+    """The value of ``-n``: a number of workers, ``auto``, ``logical`` or ``adaptive``."""
     import argparse
 
-    if text in ("auto", "logical"):
+    if text in ("auto", "logical", "adaptive"):
         return text  # type: ignore[return-value]
     if text.strip().isdecimal():  # a shell may leave the blank of "-n 2" in
         return int(text)
     raise argparse.ArgumentTypeError(
         f"{text!r} is not a number of workers: give 'auto' (a worker per core), 'logical' (one "
-        "per logical CPU), or a number; 0 runs everything in this process"
+        "per logical CPU), 'adaptive' (more while tests wait), or a number; 0 runs everything in "
+        "this process"
     )
 
 
@@ -213,13 +214,14 @@ OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
         "Number of worker processes, forked from one process that has collected the tests. "
-        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 0: none, "
-        "everything runs in this process.",
+        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 'adaptive': "
+        "as many as with auto, and more while tests wait and cores are idle; 0: none, everything "
+        "runs in this process.",
         {"dest": "numprocesses", "metavar": "N", "type": workers_value},
     ),
     Option(
         ("--maxprocesses",),
-        "At most this many workers, whatever -n says.",
+        "At most this many workers, whatever -n says. Default with -n adaptive: eight per core.",
         {"metavar": "N", "type": count_value},
     ),
     Option(

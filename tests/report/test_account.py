@@ -173,6 +173,11 @@ def test_tests_that_wait_could_run_beside_more_of_them() -> None:
     )
 
 
+def test_who_has_more_workers_where_tests_wait_needs_no_advice() -> None:
+    (*_, limit) = said(busy(40, 1.0, cpu=0.05), MACHINE._replace(is_adaptive=True))
+    assert limit.endswith(NOTHING)
+
+
 def test_on_a_crowded_machine_nobody_knows_what_they_waited_for() -> None:
     (*_, limit) = said(busy(40, 1.0, cpu=0.05), MACHINE._replace(load=7.0))
     assert limit.endswith(NOTHING)

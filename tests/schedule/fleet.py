@@ -32,6 +32,7 @@ from pytest_braid.model.events import (
     Asked,
     Finished,
     FixtureSetUp,
+    Measured,
     Revoked,
     SchedulerEvent,
     Started,
@@ -346,6 +347,8 @@ class Fleet:
         """The worker that was the last to take a test of the unit."""
         self.latest: dict[str, int] = {}
         """The test of the unit that was the last to start."""
+        self.measured: Measured | None = None
+        """What is measured after each event, if anything is."""
         self.stopping = False
         self.gave_up = False
         specs = [
@@ -410,6 +413,8 @@ class Fleet:
 
     def tell(self, event: SchedulerEvent) -> None:
         self.carry_out(self.answers(event))
+        if self.measured is not None and not isinstance(event, Measured):
+            self.tell(self.measured)
 
     def answers(self, event: SchedulerEvent) -> list[SchedulerCommand]:
         self.trace.append(event)
@@ -460,7 +465,8 @@ class Fleet:
         assert number == len(self.workers), "numbers of workers count up and are used once"
         self.check_slot(slot)
         self.workers[number] = SimWorker(number, slot, self)
-        assert len(self.known_alive()) <= self.slots, "more workers than slots"
+        places = max(self.slots, self.settings.most_workers or 0)
+        assert len(self.known_alive()) <= places, "more workers than slots"
         # Three deaths in a row without an outcome end a run without a limit.
         most = 3 * (self.slots + len(self.durations)) + len(self.retiring)
         assert self.settings.max_restarts is not None or number < most, "endless restarts"
@@ -559,7 +565,7 @@ class Fleet:
     def give_up(self, restarts: int) -> None:
         assert not self.stopping, "giving up after a stop"
         assert not self.excused, "giving up after the crash of a worker that was to be replaced"
-        assert restarts == self.restarts
+        assert restarts == self.restarts or self.settings.most_workers is not None
         limit = self.settings.max_restarts
         assert limit is None or (restarts <= limit < self.scheduler.crashes)
         self.stopping = self.gave_up = True

@@ -18,6 +18,7 @@ from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, Slots
 from pytest_braid.control.progress import Shown
 from pytest_braid.control.replay import Replay
@@ -68,6 +69,7 @@ class Loop:
         audience: Audience,
         progress: Shown | None,
         started: Callable[[int], None],
+        meter: Meter | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -80,6 +82,7 @@ class Loop:
         self._audience = audience
         self._progress = progress
         self._started = started
+        self._meter = meter
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -141,7 +144,8 @@ class Loop:
     def _turn(self) -> None:
         self._audience.rest()
         at = time.monotonic()
-        found = (self._watch.wait(at), self._live.patience(), self._show_progress(at))
+        meter = None if self._meter is None else self._meter.wait(at)
+        found = (self._watch.wait(at), self._live.patience(), self._show_progress(at), meter)
         waits = [wait for wait in found if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
@@ -156,6 +160,7 @@ class Loop:
             self.interrupts.clear()
             self._forward_interrupt()
         self._watch.look(at, talking)
+        self._measure()
         self._live.show()
         freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
@@ -168,6 +173,12 @@ class Loop:
             return None
         self._progress.rest(at)
         return self._progress.patience(at)
+
+    def _measure(self) -> None:
+        if self._meter is not None:
+            measured = self._meter.look(time.monotonic(), self._workers.keys())
+            if measured is not None:
+                self._tell(measured)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
         """The worker that said so itself is in its teardown."""
@@ -389,6 +400,8 @@ class Loop:
                 worker.is_ready = True
                 self._watch_end(worker)  # it may have been dismissed before it was
                 self._slots.ready(worker.slot)
+                if self._meter is not None:
+                    self._meter.ready(worker.number, said.pid, time.monotonic())
                 self._tell(e.WorkerReady(worker=worker.number, at=said.at))
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)

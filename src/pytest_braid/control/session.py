@@ -20,6 +20,7 @@ from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.memory import Memory
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
@@ -34,6 +35,7 @@ from pytest_braid.control.texts import (
     failed_at_its_end,
     gave_up_at_last,
     gave_up_text,
+    not_adaptive,
     refusal,
     spawned_instead,
 )
@@ -55,7 +57,7 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop
@@ -107,9 +109,11 @@ class Settings(Protocol):
     @property
     def progress(self) -> str: ...
     @property
-    def cores(self) -> Callable[[], int]: ...
-    @property
     def history(self) -> str: ...
+    @property
+    def most_workers(self) -> int | None: ...
+    @property
+    def cores(self) -> int: ...
     @property
     def keeps_order(self) -> bool: ...
 
@@ -160,7 +164,13 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
-        return [*lines, *(spawned_instead(self._held).splitlines() if self._held else [])]
+        lines += spawned_instead(self._held).splitlines() if self._held else []
+        return [*lines, *self._notes_of_growth()]
+
+    def _notes_of_growth(self) -> list[str]:
+        if self._settings.most_workers is None or self._most_workers is not None:
+            return []
+        return [not_adaptive(self._settings.workers)]
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
@@ -204,7 +214,8 @@ class Controller:
     def _node(self, slot: int) -> Node:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
         if slot not in self._made:
-            node = Node(self._nodes, slot, self._settings.workers)
+            workers = self._settings.most_workers or self._settings.workers
+            node = Node(self._nodes, slot, workers)
             self._hook.pytest_xdist_newgateway(gateway=node.gateway)
             self._hook.pytest_configure_node(node=node)
             self._made[slot] = node
@@ -275,6 +286,7 @@ class Controller:
             tells_waits=True,
             strands=max(1, wanted.threads),
             keeps_order=wanted.keeps_order,
+            most_workers=self._most_workers,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
@@ -295,7 +307,7 @@ class Controller:
             )
         if not self._intake.tests:
             return True
-        make_room(self._settings.workers)
+        make_room(self._settings.most_workers or self._settings.workers)
         reasons = self._reasons_against_forking()
         if reasons and self._settings.start_method == "fork":
             raise pytest.UsageError(refusal(reasons))
@@ -309,6 +321,11 @@ class Controller:
             self._unfinished = loop.ledger.unfinished()
         self._raise_end(session, loop)
         return True
+
+    @property
+    def _most_workers(self) -> int | None:
+        """A worker that is not forked costs seconds and a whole collection: none is added."""
+        return None if isinstance(self._zygote, Spawner) else self._settings.most_workers
 
     def _reasons_against_forking(self) -> list[str]:
         """``--start-method fork`` insists where nothing can break but what the project does."""
@@ -336,6 +353,8 @@ class Controller:
         )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
+        for line in self._notes_of_growth():
+            output.say(self._config, line)
         self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
@@ -350,7 +369,7 @@ class Controller:
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
-            self._zygote.live.expect(self._scheduler.slots)
+            self._zygote.live.expect(self._most_workers or self._scheduler.slots)
         is_each = self._mode is Mode.EACH
         tests = self._intake.tests
         loop = Loop(
@@ -366,6 +385,7 @@ class Controller:
             audience=self._audience,
             progress=self._show_progress(len(tests) * (self._settings.workers if is_each else 1)),
             started=self._show_started,
+            meter=None if self._most_workers is None else Meter(self._settings.cores),
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -505,11 +525,12 @@ class Controller:
 
     def _machine(self) -> Machine:
         return Machine(
-            cores=self._settings.cores(),
+            cores=self._settings.cores,
             knows_order=bool(self._estimates.durations),
             load=os.getloadavg()[0],
             is_spawned=isinstance(self._zygote, Spawner),
             mode=str(self._mode),
+            is_adaptive=self._most_workers is not None,
         )
 
 

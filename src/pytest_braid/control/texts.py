@@ -100,3 +100,13 @@ def gave_up_text(restarts: int, worker: str) -> str:
 def gave_up_at_last(text: str) -> str:
     """The same at the end of the run."""
     return f"xdist: {text} (--max-worker-restart)"
+
+
+def not_adaptive(workers: int) -> str:
+    """That ``-n adaptive`` is no more than ``-n auto`` where workers are spawned."""
+    noun = "worker" if workers == 1 else "workers"
+    return (
+        f"braid: -n adaptive: {workers} {noun}, as with -n auto, and no more: each of them is an "
+        "interpreter that collects the tests for itself. Only forked workers are cheap enough to "
+        "be added while tests run"
+    )

@@ -122,6 +122,22 @@ class WorkerStopped(Event, frozen=True, gc=False, kw_only=True):
     running: tuple[int, ...] = ()
 
 
+class Measured(Event, frozen=True, gc=False, kw_only=True):
+    """What was going on lately, with ``-n adaptive``.
+
+    ``cpu`` is how many cores the workers, and ``busy`` how many all processes of the machine have
+    kept busy, of the ``cores`` that the run may use. ``free`` bytes of the machine's ``memory`` can
+    be had; ``each`` is the most that a worker has for itself.
+    """
+
+    cpu: float
+    busy: float
+    cores: float
+    free: int
+    memory: int
+    each: int
+
+
 SchedulerEvent = (
     WorkerReady
     | Started
@@ -133,6 +149,7 @@ SchedulerEvent = (
     | WorkerGone
     | WorkerStopped
     | StopRequested
+    | Measured
 )
 
 

@@ -75,6 +75,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
 
     ``strands``, at least 1, is how many tests a worker runs at once (``--threads``).
 
+    ``most_workers``: there may be as many, while tests wait and cores are idle (``-n adaptive``).
+
     ``keeps_order``: tests begin in the order of the collection, however long they take (``--ff``).
     """
 
@@ -89,3 +91,4 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     tells_waits: bool = False
     strands: int = 1
     keeps_order: bool = False
+    most_workers: int | None = None

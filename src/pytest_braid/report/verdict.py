@@ -35,13 +35,15 @@ _START = 0.03
 class Machine(NamedTuple):
     """``cores`` are those that the run may keep busy, ``load`` how many processes want one (of the
     last minute, whoever has started them); ``knows_order``: it was known how long tests
-    take; ``is_spawned``: workers were not forked; ``mode`` is that of ``--dist``."""
+    take; ``is_spawned``: workers were not forked; ``mode`` is that of ``--dist``;
+    ``is_adaptive``: there are more workers where tests wait (``-n adaptive``)."""
 
     cores: int
     load: float
     knows_order: bool
     is_spawned: bool
     mode: str
+    is_adaptive: bool = False
 
 
 class Chain(NamedTuple):
@@ -148,11 +150,10 @@ def _more_at_once(account: Account, machine: Machine) -> Iterator[Change]:
     """More workers than cores where tests wait, and as many where they compute."""
     chain = _longest_chain(account).seconds
     waiting = account.waiting
-    most = _PER_CORE * machine.cores
     is_sure = machine.load < _CROWDED * machine.cores  # else tests may have waited for a core
-    if waiting is not None and waiting >= _MOSTLY and account.workers < most and is_sure:
+    if waiting is not None and waiting >= _MOSTLY and is_sure and not machine.is_adaptive:
         cpu = (1 - waiting) * account.work
-        workers = min(most, account.tests)
+        workers = min(_PER_CORE * machine.cores, account.tests)
         least = max(chain, cpu / machine.cores, account.work / workers) + _START * workers
         said = f"tests waited {waiting:.0%} of the time: try -n adaptive"
         yield Change(least, said)

@@ -175,6 +175,10 @@ class Pool:
             tests = sorted(test for run in self._common for test in run.tests)
             self._common = deque(self._arranged(tests))
 
+    def grow(self, workers: int) -> None:
+        """There are so many workers, from now on."""
+        self._workers = workers
+
     def close(self) -> None:
         """Deal nothing any more, whatever is put back."""
         self._closed = True

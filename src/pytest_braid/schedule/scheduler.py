@@ -21,6 +21,7 @@ from pytest_braid.model.events import (
     Asked,
     Finished,
     FixtureSetUp,
+    Measured,
     Revoked,
     SchedulerEvent,
     Started,
@@ -31,6 +32,7 @@ from pytest_braid.model.events import (
     WorkerStopped,
 )
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.growth import Growth
 from pytest_braid.schedule.outlook import Outlook
 from pytest_braid.schedule.stock import Stock
 from pytest_braid.schedule.worker import (
@@ -122,6 +124,7 @@ class Scheduler:
         self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
         self._strands = settings.strands
+        self._growth = _growth(settings)
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
         self._next_number = 0
@@ -180,8 +183,8 @@ class Scheduler:
 
         Raises :class:`~pytest_braid.schedule.worker.UnexpectedEventError` for what cannot happen.
         """
-        if isinstance(event, StopRequested):
-            return self._stop()
+        if isinstance(event, StopRequested | Measured):
+            return self._stop() if isinstance(event, StopRequested) else self._measured(event)
         worker = self._workers.get(event.worker)
         if worker is None:
             retiring = self._retiring.get(event.worker)
@@ -349,6 +352,26 @@ class Scheduler:
             commands += self._recycle()
         return [*commands, *self._stock.news(), *self._answer()]
 
+    def _measured(self, event: Measured) -> list[SchedulerCommand]:
+        """Start more workers if that would help: there must be something to do for each."""
+        if self._growth is None or self._stopping or self._done:
+            return []
+        there = len(self._workers) + len(self._retiring)
+        if not there or any(not worker.holds_tests for worker in self._workers.values()):
+            return []
+        workers = [self._new_worker() for _ in range(self._growth.more(event, there, self._open()))]
+        if not workers:
+            return []
+        self._stock.grow(there + len(workers))
+        return [*(StartWorker(w.number, w.slot) for w in workers), *self._deal_to(workers)]
+
+    def _deal_to(self, fresh: Sequence[Worker]) -> list[SchedulerCommand]:
+        """Before they are up, as at the start; what lies in queues they get when they ask."""
+        keeps = {worker.number: worker.keeps for worker in self._workers.values()}
+        takers = self._stock.claim(fresh, keeps)
+        commands = [command for worker in takers for command in self._deal(worker)]
+        return [*commands, *self._stock.news()]
+
     def _recycle(self) -> list[SchedulerCommand]:
         """Retire workers that wait in vain, as many as there is work for in their slots.
 
@@ -493,6 +516,12 @@ class Scheduler:
         self._workers.clear()
         self._retiring.clear()
         return commands
+
+
+def _growth(settings: SchedulerSettings) -> Growth | None:
+    if settings.most_workers is None or settings.mode is Mode.EACH:
+        return None
+    return Growth(settings.most_workers)
 
 
 def _let_end(worker: Worker) -> list[SchedulerCommand]:

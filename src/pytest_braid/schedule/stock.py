@@ -30,6 +30,7 @@ class Stock:
         self._ledger = Ledger(dict(settings.resources), at_once)
         self._line, self._pool = lay_out(specs, settings, self._ledger, outlook)
         self._is_each = settings.mode is Mode.EACH
+        self._strands = settings.strands
         self._tells = settings.tells_waits
         self._told: dict[int, Lack] = {}
 
@@ -161,6 +162,11 @@ class Stock:
         """See to it that the successor of a retired worker will have something of the pool."""
         if not self.fresh and not self.holds(gone) and self._line.lets_pass():
             self._pool.claim(gone)
+
+    def grow(self, workers: int) -> None:
+        """There are so many workers, from now on."""
+        self._ledger.grow(workers * self._strands)
+        self._pool.grow(workers)
 
     def close(self) -> None:
         """Deal nothing any more, whatever is put back."""

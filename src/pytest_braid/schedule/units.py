@@ -150,6 +150,10 @@ class UnitPool:
         claimed = held is not None and held.is_whole
         return -(-(len(self._free) + claimed) // self._workers) - claimed
 
+    def grow(self, workers: int) -> None:
+        """There are so many workers, from now on."""
+        self._workers = workers
+
     def close(self) -> None:
         """Deal nothing any more, whatever is put back."""
         self._closed = True

@@ -196,9 +196,10 @@ class ZygoteEnded(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Ready(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The worker will read its queue."""
+    """The worker, process ``pid``, will read its queue."""
 
     at: float
+    pid: int = 0
 
 
 class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):

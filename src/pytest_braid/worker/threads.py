@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import time
@@ -110,7 +111,7 @@ class ThreadStrands(MainStrand):
                 "knows pytest otherwise; run without --threads, or with another version of one of "
                 "the two."
             )
-        self._reporter.speech.say(m.Ready(self._reporter.clock()))
+        self._reporter.speech.say(m.Ready(self._reporter.clock(), os.getpid()))
         with self._isolation, self._guard or nullcontext():
             try:
                 yield from self._deal()
