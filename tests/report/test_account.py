@@ -101,6 +101,29 @@ def test_lanes_wait_for_what_tests_lack() -> None:
     assert account.waits == {"resource 'db'": pytest.approx(2.4)}
 
 
+def test_what_others_lacked_while_a_lane_was_busy_is_no_wait_of_it() -> None:
+    account = begun(2)
+    account.event(e.Started(worker=0, test=0, at=100.5))
+    account.event(e.Started(worker=1, test=2, at=100.5))
+    account.command(c.Wait(1, "resource 'db'", (0,)), 100.6)
+    account.event(e.Finished(worker=0, test=0, at=102.5))
+    account.command(c.Assign(0, (1,)), 102.5)
+    run(account, 1, 102.5, 105.5)
+    account.event(e.Finished(worker=1, test=2, at=103.5))
+    assert idle(account) == {Idle.START: 1.0, Idle.END: 2.0}
+
+
+def test_a_test_that_has_begun_waits_no_longer() -> None:
+    """A test may be found to lack something, and be dealt, in one go: it is told in that order."""
+    account = begun(2)
+    account.command(c.Assign(0, (0,)), 100.5)
+    account.command(c.Wait(0, "resource 'db'", (1,)), 100.5)
+    run(account, 0, 100.5, 103.5)
+    run(account, 1, 100.5, 101.5, worker=1)
+    run(account, 2, 103.5, 103.5)
+    assert idle(account) == {Idle.START: 1.0, Idle.END: 2.0}
+
+
 def test_threads_wait_for_fixtures_and_beside_tests_that_run_alone() -> None:
     account = begun(1, strands=2)
     account.event(e.Started(worker=0, test=0, strand=1, at=100.5))

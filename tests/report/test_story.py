@@ -112,3 +112,18 @@ def test_a_successor_in_a_slot_is_told_by_its_number() -> None:
     story.command(StartWorker(4, slot=1), 1.0)
     assert story.worker(4) == "gw1 (process 4)"
     assert story.worker(0) == "gw0"
+
+
+def test_a_wait_that_is_told_when_it_is_over_is_none() -> None:
+    from pytest_braid.model.commands import Assign, Wait
+
+    story = Story()
+    story.event(e.TestsCollected(nodeids=NODEIDS, at=1))
+    story.command(Assign(0, (1,)), 2.0)
+    story.command(Wait(1, "resource 'db'", (0,)), 2.0)
+    story.command(Assign(0, (2,)), 4.0)
+    assert story.waits.spans() == []
+    story.waits.event(e.Revoked(worker=0, tests=(1,), at=5.0))
+    story.command(Wait(1, "resource 'db'", (0,)), 6.0)
+    story.command(Assign(1, (1,)), 8.0)
+    assert [(it.start, it.end, it.test) for it in story.waits.spans()] == [(6.0, 8.0, 1)]

@@ -530,6 +530,7 @@ class Controller:
             load=os.getloadavg()[0],
             is_spawned=isinstance(self._zygote, Spawner),
             mode=str(self._mode),
+            learns=self._settings.history == "on",
             is_adaptive=self._most_workers is not None,
         )
 

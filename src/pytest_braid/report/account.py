@@ -156,8 +156,10 @@ class Account:
             self._begin = self._begin or event.at
             self._slots[event.worker] = 0.0
             worker = self._workers[event.worker] = _Worker(event.worker, event.at, self._waited)
+        if self._waiting:  # it may have been told to wait when it was dealt already
+            self._wait_ends(event.test, event.at)
         self._look(worker, event.at)
-        self._settle(worker, Idle.BETWEEN if worker.has_run else Idle.START, event.at)
+        self._settle(worker, Idle.BETWEEN if worker.has_run else Idle.START)
         worker.running[event.test] = event.at, event.strand
         worker.has_run = True
 
@@ -192,29 +194,30 @@ class Account:
 
     def _look(self, worker: _Worker, at: float) -> None:
         """Count the lanes of a worker that ran nothing until now."""
-        passed = max(0.0, at - worker.at)
-        free = self._strands - len(worker.running)
-        if free > 0:
-            alone = self._strands > 1 and any(not strand for _, strand in worker.running.values())
-            worker.idle[Idle.ASIDE if alone else Idle.END] += passed * free
-        worker.at = max(worker.at, at)
-
-    def _settle(self, worker: _Worker, why: Idle, at: float) -> None:
-        """Say why a worker was idle since its last test has begun: now it is known."""
         self._clock_waits(at)
-        idle = worker.idle.pop(Idle.END, 0.0)
-        waited = min(idle, (self._waited - worker.waited) * self._strands)
-        self.idle[Idle.WAIT] += waited
-        self.idle[why] += idle - waited
-        self.idle[Idle.ASIDE] += worker.idle.pop(Idle.ASIDE, 0.0)
-        worker.waited = self._waited
+        passed = max(0.0, at - worker.at)
+        waited = min(passed, self._waited - worker.waited)
+        free = self._strands - len(worker.running)
+        if free > 0 and self._strands > 1 and any(not it[1] for it in worker.running.values()):
+            worker.idle[Idle.ASIDE] += passed * free
+        elif free > 0:
+            worker.idle[Idle.WAIT] += waited * free
+            worker.idle[Idle.END] += (passed - waited) * free
+        worker.at, worker.waited = max(worker.at, at), self._waited
+
+    def _settle(self, worker: _Worker, why: Idle) -> None:
+        """Say why a worker was idle since its last test has begun: now it is known."""
+        self.idle[why] += worker.idle.pop(Idle.END, 0.0)
+        for other, seconds in worker.idle.items():
+            self.idle[other] += seconds
+        worker.idle.clear()
 
     def _gone(self, number: int, at: float) -> None:
         worker = self._workers.pop(number, None)
         if worker is not None:
             self._look(worker, at)
             worker.running.clear()
-            self._settle(worker, Idle.END, at)
+            self._settle(worker, Idle.END)
             self._slots[worker.slot] = at
 
     def close(self) -> None:
@@ -222,7 +225,7 @@ class Account:
         end = self._end
         for worker in self._workers.values():
             self._look(worker, end)
-            self._settle(worker, Idle.END, end)
+            self._settle(worker, Idle.END)
         self._workers = {}
         for since in self._slots.values():
             if since:  # negative, if it was looked at for longer than that

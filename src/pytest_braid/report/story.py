@@ -133,8 +133,8 @@ class Story:
     def event(self, event: e.RunEvent) -> None:
         """Take in what has happened."""
         self.first = self.first or event.at
-        if self.strands is not None:
-            self.strands.event(event)
+        for reader in self.of_tests:
+            reader.event(event)
         self.last = max(self.last, event.at)
         self._latest = event
         match event:

@@ -36,7 +36,8 @@ class Machine(NamedTuple):
     """``cores`` are those that the run may keep busy, ``load`` how many processes want one (of the
     last minute, whoever has started them); ``knows_order``: it was known how long tests
     take; ``is_spawned``: workers were not forked; ``mode`` is that of ``--dist``;
-    ``is_adaptive``: there are more workers where tests wait (``-n adaptive``)."""
+    ``is_adaptive``: there are more workers where tests wait (``-n adaptive``);
+    ``learns``: the next run will know how long tests take."""
 
     cores: int
     load: float
@@ -44,6 +45,7 @@ class Machine(NamedTuple):
     is_spawned: bool
     mode: str
     is_adaptive: bool = False
+    learns: bool = True
 
 
 class Chain(NamedTuple):
@@ -170,9 +172,10 @@ def _another_order(account: Account, machine: Machine) -> Iterator[Change]:
         if machine.mode in ("loadscope", "loadfile", "loadgroup"):
             yield Change(least, f"--dist load instead of {machine.mode}")
         elif not machine.knows_order:
-            yield Change(
-                least, "the next run knows how long tests take, and begins with the longest"
+            knows = (
+                "the next run knows" if machine.learns else "with --braid-history=on a run knows"
             )
+            yield Change(least, f"{knows} how long tests take, and begins with the longest")
 
 
 def _shorter_chain(account: Account) -> Iterator[Change]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from pytest_braid.model.commands import Assign, Command, Wait
+from pytest_braid.model.events import Revoked
 from pytest_braid.model.needs import PLAIN, Needs
 
 Key = TypeVar("Key")
@@ -43,7 +44,10 @@ class Waits:
         self._dealt: dict[int, float] = {}
 
     def event(self, event: object) -> None:
-        """What happens is no matter of it, but what is decided."""
+        """Take in what has happened: who was dealt, and is no longer, may wait again."""
+        if isinstance(event, Revoked):
+            for test in event.tests:
+                self._dealt.pop(test, None)
 
     def _of(self, test: int) -> _Key:
         copy, number = divmod(test, len(self._nodeids) or 1)
@@ -53,6 +57,8 @@ class Waits:
     def command(self, command: Command, at: float) -> None:
         """Take in what the scheduler has decided."""
         match command:
+            case Wait() if command.test in self._dealt:
+                pass  # it was found to lack something before it was found to have it
             case Wait():
                 self._close(command.test, at)
                 self._open[self._of(command.test)] = at, command
