@@ -202,8 +202,10 @@ def test_who_has_more_workers_where_tests_wait_needs_no_advice() -> None:
 
 
 def test_on_a_crowded_machine_nobody_knows_what_they_waited_for() -> None:
-    (*_, limit) = said(busy(40, 1.0, cpu=0.05), MACHINE._replace(load=7.0))
+    (*_, limit) = said(busy(40, 1.0, cpu=0.25), MACHINE._replace(load=7.0))
     assert limit.endswith(NOTHING)
+    (*_, limit) = said(busy(40, 1.0, cpu=0.05), MACHINE._replace(load=7.0))
+    assert "; tests waited 95% of the time: try -n adaptive" in limit
 
 
 def test_cores_that_are_not_used_are_named() -> None:

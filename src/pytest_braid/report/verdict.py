@@ -22,9 +22,6 @@ _HELPS = 0.9
 _MOSTLY = 0.5
 """Share of waiting from which tests mostly wait."""
 
-_CROWDED = 1.5
-"""Processes for each core, from which on it is unknown what tests have waited for."""
-
 _PER_CORE = 8
 """Workers that there may be for each core, if tests wait (``--maxprocesses``)."""
 
@@ -152,8 +149,9 @@ def _more_at_once(account: Account, machine: Machine) -> Iterator[Change]:
     """More workers than cores where tests wait, and as many where they compute."""
     chain = _longest_chain(account).seconds
     waiting = account.waiting
-    is_sure = machine.load < _CROWDED * machine.cores  # else tests may have waited for a core
-    if waiting is not None and waiting >= _MOSTLY and is_sure and not machine.is_adaptive:
+    fair = min(1.0, machine.cores / max(machine.load, 1.0))  # of a core, for who computes only
+    mostly_waits = waiting is not None and 1 - waiting <= (1 - _MOSTLY) * fair
+    if waiting is not None and mostly_waits and not machine.is_adaptive:
         cpu = (1 - waiting) * account.work
         workers = min(_PER_CORE * machine.cores, account.tests)
         least = max(chain, cpu / machine.cores, account.work / workers) + _START * workers
