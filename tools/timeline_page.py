@@ -87,7 +87,12 @@ def make_log(path: Path, tests: int, workers: int, strands: int) -> None:
     now = 1000.0
     log.event(
         e.RunStarted(
-            run="made", workers=workers, mode="load", wall=time.time(), at=now, strands=strands
+            run="made",
+            workers=workers,
+            mode="load",
+            wall=time.time(),
+            at=now,
+            threads=strands if strands > 1 else 0,
         )
     )
     nodeids = tuple(

@@ -20,28 +20,31 @@ from pytest_braid.control.audience import Audience
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
 from pytest_braid.model import events as e
-from pytest_braid.options import is_watched, threads_of
+from pytest_braid.model.limits import Limit
+from pytest_braid.options import is_watched, limit_of, threads_of
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
-from pytest_braid.worker.aside import reason
+from pytest_braid.worker.aside import reason_for
 from pytest_braid.worker.threads import ThreadStrands
 
 
 class Local:
-    """Runs the session's tests in up to ``threads`` threads. Those for which ``aside`` has a reason
-    run by themselves, in the main thread."""
+    """Runs the session's tests in up to ``threads`` threads, and the async ones as up to ``tasks``
+    tasks. Those for which ``aside`` has a reason run by themselves, in the main thread."""
 
     def __init__(
         self,
         threads: int,
+        tasks: int = 0,
         log: Path | None = None,
-        aside: Callable[[pytest.Item], str | None] = reason,
+        aside: Callable[[pytest.Item], str | None] | None = None,
         timeline: Sequence[Path] = (),
     ) -> None:
         self._threads = threads
-        self._aside = aside
+        self._tasks = tasks
+        self._aside = aside or reason_for(threads, tasks)
         self._audience = Audience()
         if log is not None:
             self._audience.write(EventLog(log))
@@ -49,12 +52,15 @@ class Local:
         self._story = Story()
         if timeline:
             self._audience.join(self._story, hears_reports=True)
-        self._strands = Strands(())
+        self._strands = Strands((), threads, tasks)
         self._nodeids: tuple[str, ...] = ()
         self._numbers: dict[str, int] = {}
 
     def pytest_report_header(self) -> str:
-        return f"braid: {self._threads} tests at once, in threads of this process"
+        if not self._tasks:
+            return f"braid: {self._threads} tests at once, in threads of this process"
+        beside = f", beside {self._threads} in threads" if self._threads else ""
+        return f"braid: {self._tasks} async tests at once, as tasks in this process{beside}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -66,11 +72,19 @@ class Local:
 
     def _run(self, session: pytest.Session) -> None:
         asides = [*map(self._aside, session.items)]
-        self._strands = Strands(asides)
+        self._strands = Strands(asides, self._threads, self._tasks)
         self._audience.join(self._strands)
         self._record_start(session, tuple(asides))
         with closing(Items(len(session.items))) as queue:
-            strands = make_strands(session, queue, self._threads, asides, self._record)
+            strands = make_strands(
+                session,
+                queue,
+                asides,
+                self._record,
+                threads=self._threads,
+                tasks=self._tasks,
+                timeout=limit_of(session.config),
+            )
             for item, nextitem in strands.tests():
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if session.shouldfail:
@@ -80,11 +94,16 @@ class Local:
 
     def _record_start(self, session: pytest.Session, asides: tuple[str | None, ...]) -> None:
         at = time.monotonic()
-        self._record(
-            e.RunStarted(
-                run="", workers=0, mode="no", wall=time.time(), strands=self._threads, at=at
-            )
+        started = e.RunStarted(
+            run="",
+            workers=0,
+            mode="no",
+            wall=time.time(),
+            threads=self._threads,
+            tasks=self._tasks,
+            at=at,
         )
+        self._record(started)
         self._nodeids = tuple(item.nodeid for item in session.items)
         self._numbers = {nodeid: number for number, nodeid in enumerate(self._nodeids)}
         self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
@@ -111,7 +130,7 @@ class Local:
         chosen = terminalreporter.config.option.braid_explain
         if chosen is not None:
             write_explanation(terminalreporter, self._nodeids, chosen, [self._strands])
-        write_strands(terminalreporter, self._strands)
+        write_strands(terminalreporter, self._strands, self._nodeids)
 
     def pytest_unconfigure(self) -> None:
         self._record(e.RunEnded(unfinished=(), at=time.monotonic()))
@@ -122,15 +141,28 @@ class Local:
 def make_strands(
     session: pytest.Session,
     queue: Any,
-    threads: int,
     asides: list[str | None],
     record: Callable[[e.RunEvent], None],
+    *,
+    threads: int,
+    tasks: int = 0,
+    timeout: Limit | None = None,
 ) -> ThreadStrands:
     """Strands for the items of a session that has no worker."""
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
-    return ThreadStrands(session, queue, claim, teller, limit, strands=threads, asides=asides)
+    return ThreadStrands(
+        session,
+        queue,
+        claim,
+        teller,
+        limit,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=timeout,
+    )
 
 
 class Items:
@@ -138,7 +170,8 @@ class Items:
 
     def __init__(self, count: int) -> None:
         self._next = iter(range(count))
-        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+        self.descriptor, other = os.pipe()  # readable from now on: it is at its end
+        os.close(other)
 
     def read(self) -> int:
         return next(self._next, FINISH)
@@ -198,6 +231,10 @@ class Teller:
     def announce(self, test: int, strand: int = 0) -> None:
         self._record(e.Started(worker=0, test=test, strand=strand, at=self.clock()))
 
+    def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
+        at = self.clock()
+        self._record(e.LoopBlocked(worker=0, test=test, seconds=seconds, stack=stack, at=at))
+
     def resume(self, test: int) -> None:
         self._test = test
 
@@ -215,5 +252,6 @@ def run_concurrent(session: pytest.Session) -> bool | None:
     output.say(
         session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
     )
+    reason = reason_for(threads, 0)
     local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
     return local.pytest_runtestloop(session)

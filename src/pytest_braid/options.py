@@ -71,6 +71,8 @@ class Settings(NamedTuple):
     """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
+    tasks: int = 0
+    """How many async tests it runs at once, as tasks; 0: they run as any other test does."""
     most_workers: int | None = None
     """How many there may be while tests wait (``-n adaptive``)."""
     cores: int = 1
@@ -79,6 +81,14 @@ class Settings(NamedTuple):
     """Whether to learn from earlier runs, and from this one: ``on``, ``read``, ``off``."""
     keeps_order: bool = False
     """Whether the user has asked for an order of the tests."""
+
+    def for_workers(self) -> dict[str, Any]:
+        """What is in ``workerinput`` beyond what a worker of pytest-xdist has there: how many tests
+        it runs at once, in ``threads`` and as ``tasks``, and how long these may take."""
+        told: dict[str, Any] = {"threads": self.threads, "tasks": self.tasks}
+        if self.tasks and self.limit is not None:
+            told["timeout"] = tuple(self.limit)
+        return {name: value for name, value in told.items() if value}
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -96,22 +106,24 @@ def settings_of(config: pytest.Config) -> Settings | None:
     workers = _workers(config)
     most_workers = _most_workers(option, workers) if is_adaptive else None
     if workers == 0:
-        option.threads = 0 if is_watched(option) else threads_of(config)
+        option.threads, option.tasks = (0, 0) if is_watched(option) else at_once(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
         return None
     if is_watched(option):
-        option.threads = 0
+        option.threads = option.tasks = 0
         return None
-    note, threads = None, 0 if is_mp else threads_of(config)
+    note = None
+    threads, tasks = (0, 0) if is_mp else at_once(config)
     if is_mp:
         note = f"--mp: tests or groups of them in processes of their own, {workers} at a time"
     elif option.numprocesses is None and not option.tx:
-        note = _note_of_one_worker(option.forked, threads)
+        note = _note_of_one_worker(option.forked, threads, tasks)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
         most_workers = None
-    if any(getattr(option, name, False) for name in _STEPWISE) and threads > 1:
-        threads, note = 0, "--stepwise stops at the first failure in order: one test at a time"
+    if any(getattr(option, name, False) for name in _STEPWISE) and threads + tasks > 1:
+        threads = tasks = 0
+        note = "--stepwise stops at the first failure in order: one test at a time"
     if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
@@ -137,6 +149,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         timeline=tuple(map(Path, option.braid_timeline)),
         progress=progress_of(config),
         threads=threads,
+        tasks=tasks,
         most_workers=most_workers,
         cores=cores(logical=True),
         history=history_of(config),
@@ -161,9 +174,12 @@ def history_of(config: pytest.Config) -> str:
     return str(given)
 
 
-def _note_of_one_worker(is_forked: bool, threads: int) -> str:
+def _note_of_one_worker(is_forked: bool, threads: int, tasks: int) -> str:
     if is_forked:
         return "--forked: every test in a process of its own, one at a time (-n N: N at a time)"
+    if tasks:
+        beside = f" beside {threads} in threads" if threads else ""
+        return f"--tasks: one worker, {tasks} async tests at once{beside} (-n N: N workers)"
     if threads:
         return f"--threads: one worker, {threads} tests at once (-n N: N workers)"
     return "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
@@ -183,6 +199,48 @@ def threads_of(config: pytest.Config) -> int:
         except ValueError as error:
             raise pytest.UsageError(f"the ini option braid_threads: {error}") from None
     return int(given)
+
+
+def at_once(config: pytest.Config) -> tuple[int, int]:
+    """How many tests a worker is to run at once: in threads, and as tasks.
+
+    Raises:
+        pytest.UsageError: an ini key has a value of another kind.
+    """
+    return threads_of(config), tasks_of(config)
+
+
+def tasks_of(config: pytest.Config) -> int:
+    """How many async tests a worker is to run at once: ``--tasks``, the ini key ``braid_tasks``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.tasks
+    if given is None:
+        text = config.getini("braid_tasks")
+        try:
+            given = tasks_value(text) if text else 0
+        except ValueError as error:
+            raise pytest.UsageError(f"the ini option braid_tasks: {error}") from None
+    return int(given)
+
+
+MOST_TASKS = 1000
+
+
+def tasks_value(text: str) -> int:
+    """A number of tasks.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text.strip().isdecimal() and int(text) <= MOST_TASKS:
+        return int(text)
+    raise ValueError(
+        f"{text!r} is not a number of tasks: give a number up to {MOST_TASKS}; 0 runs async tests "
+        "as without the option. Where it is left out and a path follows, write --tasks=100"
+    )
 
 
 MOST_THREADS = 1000
@@ -341,7 +399,7 @@ def _workers(config: pytest.Config) -> int:
             )
         return 0
     if asked is None:
-        return 1  # --forked, --test-timeout or --threads alone
+        return 1  # --forked, --test-timeout, --threads or --tasks alone
     if asked == ADAPTIVE:
         option.numprocesses = "auto"  # as pytest_xdist_auto_num_workers knows it
     count = asked if isinstance(asked, int) else _automatic(config)

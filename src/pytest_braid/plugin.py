@@ -67,6 +67,18 @@ def threads_value(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def tasks_value(text: str) -> int:
+    """The value of ``--tasks``: a number of tasks."""
+    import argparse
+
+    from pytest_braid.options import tasks_value
+
+    try:
+        return tasks_value(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seconds_value(text: str) -> float:
     """A number of seconds, zero excluded."""
     import argparse
@@ -244,6 +256,14 @@ OPTIONS = (
         "worker. Without -n one worker is used. 'auto': the cores and 4 more, at most 32. Default: "
         "the ini option braid_threads; without it, one test at a time.",
         {"metavar": "N", "type": threads_value},
+    ),
+    Option(
+        ("--tasks",),
+        "Each worker runs up to this many async tests at once, as tasks of one asyncio event loop, "
+        "their async fixtures included. Those that change what all tasks share step aside, as with "
+        "--threads; other tests run as they do without it. Without -n one worker is used. Without "
+        "a number: 100. Default: the ini option braid_tasks; without it, no tasks.",
+        {"metavar": "N", "type": tasks_value, "nargs": "?", "const": 100},
     ),
     Option(
         ("--test-timeout",),
@@ -425,6 +445,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("braid_history", "Learn from earlier runs: on, read, off (--braid-history).")
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
     parser.addini("braid_progress", "How far the run is: auto, on, off (--braid-progress).")
+    parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
+    parser.addini(
+        "braid_strict_tasks",
+        "Whether an async test fails that leaves tasks, async generators or event loops behind.",
+        "bool",
+        False,
+    )
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])
@@ -483,6 +510,32 @@ def pytest_load_initial_conftests(
         questions(early_config)
 
 
+@pytest.hookimpl(specname="pytest_load_initial_conftests", wrapper=True)
+def pytest_know_asyncio(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None, None, None]:
+    """Where pytest-asyncio is not there, nor asked for by a conftest, ``--tasks`` goes by its mark
+    and its settings."""
+    yield
+    names = ("asyncio", "pytest_asyncio.plugin")
+    if not any(map(early_config.pluginmanager.hasplugin, names)):
+        for name in _ASYNCIO_SETTINGS:
+            parser.addini(name, "Of pytest-asyncio, for --tasks where that is not installed.")
+        early_config.addinivalue_line("markers", _ASYNCIO_MARK)
+
+
+_ASYNCIO_SETTINGS = (
+    "asyncio_mode",
+    "asyncio_default_fixture_loop_scope",
+    "asyncio_default_test_loop_scope",
+)
+
+_ASYNCIO_MARK = (
+    "asyncio(loop_scope=None): an async test, for --tasks to run (pytest-asyncio, which is not "
+    "installed; pytest-braid)."
+)
+
+
 @pytest.hookimpl
 def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
     if plugin_name == "pytest_cov":
@@ -523,27 +576,30 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings is not None:
         _start(config, settings)
-    elif config.option.threads:
+    elif config.option.threads or config.option.tasks:
         from pathlib import Path
 
         from pytest_braid.local import Local
 
-        log = config.option.braid_log
-        timeline = [Path(path) for path in config.option.braid_timeline]
+        option = config.option
+        log = option.braid_log and Path(option.braid_log)
+        timeline = [Path(path) for path in option.braid_timeline]
         config.pluginmanager.register(
-            Local(config.option.threads, log and Path(log), timeline=timeline), "braid-local"
+            Local(option.threads, option.tasks, log, timeline=timeline), "braid-local"
         )
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
-    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads, or
-    ``--tx`` together with ``--dist`` or ``-d``."""
+    """Whether ``-n`` is given, 0 included, ``--mp``, ``--forked``, ``--test-timeout``, threads,
+    tasks, or ``--tx`` together with ``--dist`` or ``-d``."""
     if option.numprocesses is not None or getattr(option, "forked", False):
         return True
-    if option.testtimeout is not None or option.threads or option.use_mp or config.getini("mp"):
+    if option.testtimeout is not None or option.use_mp or config.getini("mp"):
         return True
-    if option.threads is None and config.getini("braid_threads") not in ("", "0"):
-        return True
+    for name in ("threads", "tasks"):
+        given = getattr(option, name)
+        if given or (given is None and config.getini(f"braid_{name}") not in ("", "0")):
+            return True
     return bool(option.tx) and (option.distload or option.dist != "no")
 
 
@@ -626,7 +682,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             if _has_xdist()
             else None
         )
-    if config.option.braid_explain is not None and not config.option.threads:
+    at_once = config.option.threads or config.option.tasks
+    if config.option.braid_explain is not None and not at_once:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
@@ -638,8 +695,9 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
+    which = "no test but an async one" if config.option.tasks else "no test"
     return (
-        "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
+        f"braid: {which} is ended at its timeout in this run: it has no worker that could be ended "
         "(-n 1 makes one)"
     )
 
@@ -745,9 +803,8 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
+        **settings.for_workers(),
     }
-    if settings.threads:
-        workerinput["threads"] = settings.threads
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:

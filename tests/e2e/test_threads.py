@@ -300,12 +300,14 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         @pytest.fixture
         def base(): return ["conftest"]
         @pytest.fixture(scope="session", params=[1, 2], ids="ab")
-        def number(request): print("number", request.param); return request.param
+        def number(request): return request.param
         @pytest.fixture(scope="module", autouse=True)
         def of_module(request): request.addfinalizer(lambda: None)
         def scope(fixture_name, config): return "module"
         @pytest.fixture(scope=scope)
         def dynamic(): return object()
+        @pytest.fixture(scope="module")
+        def fails_later(): yield; raise ValueError("in teardown")
         """
     )
     suite.write(
@@ -343,6 +345,7 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         """,
         test_b="""
         import unittest
+        def test_shared_teardown_fails(fails_later): pass
         class TestUnit(unittest.TestCase):
             def setUp(self): self.here = 1
             def test_1(self): self.assertEqual(self.here, 1)
@@ -351,6 +354,20 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
     )
     for threads in (1, 4):
         suite.same(workers=1, ours=(f"--threads={threads}",))
+
+
+def test_what_a_shared_fixture_prints_is_told_with_the_test_that_sets_it_up(suite: Suite) -> None:
+    """Of several at once, any may be the first."""
+    suite.write(
+        test_a="""
+        import pytest
+        @pytest.fixture(scope="session", params=[1, 2])
+        def number(request): print("number", request.param); yield; print("over", request.param)
+        def test_1(number): print("in 1")
+        def test_2(number): print("in 2"); assert 0
+        """
+    )
+    suite.same(workers=1, ours=("--threads=1",))
 
 
 # --- output and state -------------------------------------------------------------------------

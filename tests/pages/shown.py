@@ -26,7 +26,7 @@ _VARYING = (
 _DOTS = re.compile(r"([.FEsxX]+)(?= <progress>$|$)")
 _BESIDE = re.compile(
     r"(plugins|asyncio|cachedir|configfile): .*"
-    r"|braid: (\d+ workers?( x \d+ threads)?: .* in .*|lanes were busy for .*|no order .*)"
+    r"|braid: (\d+ workers?( x .*)?: .* in .*|lanes were busy for .*|no order .*)"
 )
 """Lines that tell of the environment, or that only runs have that take long enough."""
 

@@ -19,7 +19,14 @@ def begun(workers: int, strands: int = 1, needs: dict[int, Needs] | None = None)
     """Ordered at 100 s, ready at 100.5 s."""
     account = Account({})
     account.event(
-        e.RunStarted(run="", workers=workers, mode="load", wall=0, strands=strands, at=90.0)
+        e.RunStarted(
+            run="",
+            workers=workers,
+            mode="load",
+            wall=0,
+            threads=strands if strands > 1 else 0,
+            at=90.0,
+        )
     )
     account.event(e.TestsCollected(nodeids=NODEIDS, needs=needs or {}, at=99.0))
     for number in range(workers):
@@ -146,7 +153,7 @@ def test_lanes_that_never_had_a_test_lacked_tests() -> None:
 
 def test_a_run_without_workers_is_accounted_for_from_its_first_test() -> None:
     account = Account({})
-    account.event(e.RunStarted(run="", workers=0, mode="no", wall=0, strands=2, at=90.0))
+    account.event(e.RunStarted(run="", workers=0, mode="no", wall=0, threads=2, at=90.0))
     run(account, 0, 100.0, 102.0, strand=1)
     run(account, 1, 102.0, 103.0, strand=2)
     assert idle(account) == {Idle.END: 1.0, Idle.BETWEEN: 2.0}

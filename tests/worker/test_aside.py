@@ -428,9 +428,7 @@ def test_a_session_fixture_of_some_tests_is_a_reason(pytester: pytest.Pytester) 
 def test_a_fixture_that_is_asked_for_later_can_be_judged_alone(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test(capfd, capsys): pass")
     items, _ = pytester.inline_genitems()
-    found = {
-        each.argname: aside.fixture_reason(each, items[0].config) for each in definitions(items[0])
-    }
+    found = {each.argname: aside.fixture_reason(each, items[0]) for each in definitions(items[0])}
     assert (found["capfd"], found["capsys"]) == ("fixture capfd", None)
 
 

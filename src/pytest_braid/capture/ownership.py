@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.model.variables import variable
 from pytest_braid.seam import threads
 from pytest_braid.seam.routing import AT_END
 
@@ -41,7 +42,7 @@ class Owner:
 
 
 _OWNER = "owner"
-_values: ContextVar[dict[str, Any] | None] = ContextVar("pytest_braid_values", default=None)
+_values: ContextVar[dict[str, Any] | None] = variable("pytest_braid_values", None)
 
 
 def values() -> dict[str, Any] | None:

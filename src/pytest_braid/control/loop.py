@@ -372,7 +372,7 @@ class Loop:
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
         worker.begin(said.test, said.at)
-        self._watch.begun(worker, said.test, test, said.at)
+        self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
         self._live.pass_mark(worker)
         self._live.runs(worker, test.nodeid)
         self._replay.begun(said.test)
@@ -393,16 +393,25 @@ class Loop:
         | m.Deselected
         | m.Collected
         | m.Waiting
-        | m.Recollected,
+        | m.Recollected
+        | m.Extended
+        | m.LoopBlocked,
     ) -> None:
         match said:
             case m.Ready():
-                worker.is_ready = True
-                self._watch_end(worker)  # it may have been dismissed before it was
-                self._slots.ready(worker.slot)
-                if self._meter is not None:
-                    self._meter.ready(worker.number, said.pid, time.monotonic())
-                self._tell(e.WorkerReady(worker=worker.number, at=said.at))
+                self._got_ready(worker, said)
+            case m.Extended():
+                self._watch.extended(worker, said.test, said.seconds)
+            case m.LoopBlocked():
+                self._audience.event(
+                    e.LoopBlocked(
+                        worker=worker.number,
+                        test=said.test,
+                        seconds=said.seconds,
+                        stack=said.stack,
+                        at=time.monotonic(),
+                    )
+                )
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
             case m.Stopping():
@@ -422,6 +431,14 @@ class Loop:
                 self._said_goodbye(worker, said)
             case _:
                 self._on_collection(worker, said)
+
+    def _got_ready(self, worker: Worker, said: m.Ready) -> None:
+        worker.is_ready = True
+        self._watch_end(worker)  # it may have been dismissed before it was
+        self._slots.ready(worker.slot)
+        if self._meter is not None:
+            self._meter.ready(worker.number, said.pid, time.monotonic())
+        self._tell(e.WorkerReady(worker=worker.number, at=said.at))
 
     def _interrupted(self, worker: Worker, said: m.Interrupted) -> None:
         if self.interrupts.said is None:

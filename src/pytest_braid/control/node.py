@@ -54,10 +54,11 @@ class Gateway:
 class NodeManager:
     """What the nodes of a run have in common."""
 
-    def __init__(self, config: pytest.Config, testrun_uid: str, threads: int) -> None:
+    def __init__(self, config: pytest.Config, testrun_uid: str, told: dict[str, Any]) -> None:
+        """``told`` is what every worker is told beyond what one of pytest-xdist's is."""
         self.config = config
         self.testrunuid = testrun_uid
-        self.threads = threads
+        self.told = told
         self.roots: list[str] = []
         self.specs: list[Spec] = []
 
@@ -76,8 +77,7 @@ class Node:
             "testrunuid": manager.testrunuid,
             "mainargv": list(sys.argv),
         }
-        if manager.threads:
-            self.workerinput["threads"] = manager.threads
+        self.workerinput.update(manager.told)
         self.workeroutput: dict[str, Any] = {}
         self.workerinfo: dict[str, Any] = {
             "id": name,

@@ -116,6 +116,9 @@ class Settings(Protocol):
     def cores(self) -> int: ...
     @property
     def keeps_order(self) -> bool: ...
+    @property
+    def tasks(self) -> int: ...
+    def for_workers(self) -> dict[str, Any]: ...
 
 
 class Controller:
@@ -133,7 +136,7 @@ class Controller:
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        self._nodes = NodeManager(config, settings.testrun_uid, settings.threads)
+        self._nodes = NodeManager(config, settings.testrun_uid, settings.for_workers())
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -192,7 +195,8 @@ class Controller:
                 mode=self._mode,
                 wall=time.time(),
                 at=time.monotonic(),
-                strands=max(1, self._settings.threads),
+                threads=self._settings.threads,
+                tasks=self._settings.tasks,
             )
         )
         self._memory.join(self._audience)
@@ -239,13 +243,13 @@ class Controller:
 
     def _show_collected(self, session: pytest.Session, said: m.Collected) -> None:
         asides: tuple[str | None, ...] = ()
-        if self._settings.threads:
+        if self._settings.threads or self._settings.tasks:
             asides = tuple(test.aside for test in said.tests)
-            self._strands = Strands(asides)
+            self._strands = Strands(asides, self._settings.threads, self._settings.tasks)
             self._audience.join(self._strands)
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
-        strands = self._settings.workers * max(1, self._settings.threads)
+        strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
         self._estimates = self._memory.estimates(said)
         self._scheduler = self._make_scheduler(tests, how, self._estimates)
@@ -262,6 +266,11 @@ class Controller:
             self._audience.join(self._waits)
         at = time.monotonic()
         self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, needs=needs, at=at))
+
+    def _strands_of_worker(self) -> int:
+        """How many tests a worker runs at once. Those that are neither for threads nor for tasks
+        have the main one."""
+        return max(1, self._settings.threads + self._settings.tasks)
 
     def _show_started(self, workers: int) -> None:
         wanted, tests = self._settings.workers, len(self._intake.tests)
@@ -284,7 +293,7 @@ class Controller:
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
             tells_waits=True,
-            strands=max(1, wanted.threads),
+            strands=self._strands_of_worker(),
             keeps_order=wanted.keeps_order,
             most_workers=self._most_workers,
         )
@@ -381,7 +390,11 @@ class Controller:
             uncollected=self._intake.uncollected,
             copies=self._settings.workers if is_each else 1,
             make_node=self._node,
-            limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
+            limits=Limits(
+                self._settings.limit,
+                session_seam.has_pytest_timeout(session.config),
+                self._settings.threads + 1 if self._settings.tasks else None,
+            ),
             audience=self._audience,
             progress=self._show_progress(len(tests) * (self._settings.workers if is_each else 1)),
             started=self._show_started,
@@ -512,11 +525,11 @@ class Controller:
             self._summary.write(terminalreporter, self._unfinished)
         found = (self._story if self._settings.explain else None, self._strands, self._waits)
         readers = [reader for reader in found if reader is not None]
+        nodeids = [test.nodeid for test in self._intake.tests]
         if self._settings.explain is not None and readers:
-            nodeids = [test.nodeid for test in self._intake.tests]
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
-            write_strands(terminalreporter, self._strands)
+            write_strands(terminalreporter, self._strands, nodeids)
         if self._loop is not None:
             self._account.close()
             write_verdict(terminalreporter, self._account, self._machine())

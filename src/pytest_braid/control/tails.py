@@ -30,8 +30,13 @@ def write_explanation(
     reporter.write("\n".join(explain(nodeids, chosen, readers)) + "\n")
 
 
-def write_strands(reporter: pytest.TerminalReporter, strands: Strands) -> None:
-    """How many tests really ran at once."""
+def write_strands(
+    reporter: pytest.TerminalReporter, strands: Strands, nodeids: Sequence[str]
+) -> None:
+    """How many tests really ran at once, and which kept the others from that."""
+    if strands.blocked:
+        reporter.section("braid: the event loop was blocked", sep="=", yellow=True)
+        reporter.write("\n".join(strands.blocks(nodeids)) + "\n")
     if strands.ran and reporter.verbosity >= 0:
         for line in strands.summary():
             reporter.write_line(line)

@@ -35,6 +35,8 @@ class Limits(NamedTuple):
 
     common: Limit | None
     is_second: bool
+    first_task: int | None = None
+    """The first strand whose tests are cancelled in the worker, which goes first there, too."""
 
 
 class Task(NamedTuple):
@@ -54,22 +56,31 @@ class Watch:
         self._deadlines: Deadlines[Task] = Deadlines()
         self._limit_of: dict[Task, Limit] = {}
 
-    def begun(self, worker: Worker, number: int, test: m.Test, at: float) -> None:
+    def begun(self, worker: Worker, number: int, test: m.Test, at: float, strand: int = 0) -> None:
         """It runs this test from now on."""
         limit = self._limits.common
         if test.timeout is not None:
             limit = Limit(test.timeout, _MARK) if test.timeout else None
-        self._start(Task(worker, number), limit, at)
+        first = self._limits.first_task
+        is_second = self._limits.is_second or (first is not None and strand >= first)
+        self._start(Task(worker, number), limit, at, is_second=is_second)
+
+    def extended(self, worker: Worker, number: int, seconds: float) -> None:
+        """The test may take so long from now on."""
+        task = Task(worker, number)
+        if task in self._limit_of:
+            self._deadlines.start(task, time.monotonic(), seconds + GRACE)
 
     def dismissed(self, worker: Worker) -> None:
         """It was told to end its session, or to make room for a successor."""
         self.gone(worker)
-        self._start(Task(worker, None), self._limits.common, time.monotonic())
+        is_second = self._limits.is_second
+        self._start(Task(worker, None), self._limits.common, time.monotonic(), is_second=is_second)
 
-    def _start(self, task: Task, limit: Limit | None, at: float) -> None:
+    def _start(self, task: Task, limit: Limit | None, at: float, *, is_second: bool) -> None:
         if limit is not None:
             self._limit_of[task] = limit
-            lag = GRACE if self._limits.is_second else 0.0
+            lag = GRACE if is_second else 0.0
             self._deadlines.start(task, at, limit.seconds + lag)
 
     def asked(self, worker: Worker, at: float) -> None:

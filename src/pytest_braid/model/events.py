@@ -157,14 +157,20 @@ SchedulerEvent = (
 
 
 class RunStarted(Event, frozen=True, gc=False, kw_only=True):
-    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch; ``strands``
-    is how many tests a worker runs at once."""
+    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch. Of the
+    strands of a worker, 1 to ``threads`` are threads, and the next ``tasks`` are tasks."""
 
     run: str
     workers: int
     mode: str
     wall: float
-    strands: int = 1
+    threads: int = 0
+    tasks: int = 0
+
+    @property
+    def strands(self) -> int:
+        """How many tests a worker runs at once."""
+        return max(1, self.threads + self.tasks)
 
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
@@ -190,6 +196,16 @@ class Reported(Event, frozen=True, gc=False, kw_only=True):
     duration: float
 
 
+class LoopBlocked(Event, frozen=True, gc=False, kw_only=True):
+    """A test has kept all others of its event loop waiting, for so many seconds. ``stack`` is where
+    it was then, a line for each frame of the project."""
+
+    worker: int
+    test: int
+    seconds: float
+    stack: tuple[str, ...]
+
+
 class WorkerEnded(Event, frozen=True, gc=False, kw_only=True):
     """A worker's session is over, and it has said goodbye."""
 
@@ -202,4 +218,6 @@ class RunEnded(Event, frozen=True, gc=False, kw_only=True):
     unfinished: tuple[int, ...]
 
 
-RunEvent = SchedulerEvent | RunStarted | TestsCollected | Reported | WorkerEnded | RunEnded
+RunEvent = (
+    SchedulerEvent | RunStarted | TestsCollected | Reported | LoopBlocked | WorkerEnded | RunEnded
+)

@@ -70,6 +70,8 @@ class Account:
         self.nodeids: Sequence[str] = ()
         self.wanted = 0
         """Workers that were asked for."""
+        self.threads = self.tasks = 0
+        """How many tests each runs at once, in threads and as tasks."""
         self.tests = 0
         """How often a test has come to its end."""
         self.work = 0.0
@@ -106,6 +108,7 @@ class Account:
                 self._gone(event.worker, event.at)
             case e.RunStarted():
                 self.wanted, self._strands = event.workers, event.strands
+                self.threads, self.tasks = event.threads, event.tasks
             case e.TestsCollected():
                 self.nodeids, self._needs = event.nodeids, event.needs
             case _:

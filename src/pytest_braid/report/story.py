@@ -162,7 +162,9 @@ class Story:
                 self.nodeids, self.collected = event.nodeids, event.at
                 self.waits = Waits(event.nodeids, event.needs)
                 if event.asides:
-                    self.strands = Strands(event.asides)
+                    run = self.run
+                    threads, tasks = (run.threads, run.tasks) if run is not None else (0, 0)
+                    self.strands = Strands(event.asides, threads, tasks)
             case e.WorkerReady():
                 self._life(event.worker, event.at).ready = event.at
             case e.WorkerDied():
@@ -245,12 +247,17 @@ class Story:
         """Readers of it that know of single tests."""
         return [*filter(None, [self.strands]), self.waits]
 
+    def strand(self, number: int) -> str:
+        """``thread 3``, ``task 2``: tasks are counted on behind threads."""
+        threads = self.run.threads if self.run is not None and self.run.tasks else number
+        return f"thread {number}" if number <= threads else f"task {number - threads}"
+
     def lines(self, test: int) -> list[str]:
         """Where a test ran, when, and how it came there."""
         return [line for ran in self._of[test] for line in self._lines(ran)]
 
     def _lines(self, ran: Ran) -> list[str]:
-        where = self.worker(ran.worker) + (f", thread {ran.strand}" if ran.strand else "")
+        where = self.worker(ran.worker) + (f", {self.strand(ran.strand)}" if ran.strand else "")
         since = ran.start - self.first
         if ran.end is None:
             took = f"and was still running {self.last - ran.start:.2f} s later"

@@ -13,15 +13,20 @@ _MOST = 6
 
 class Strands:
     """Reads the events of a run whose workers run several tests at once. ``asides`` are the reasons
-    of tests that step aside, by their numbers."""
+    of tests that step aside, by their numbers; strands 1 to ``threads`` are threads, and those
+    beyond are tasks."""
 
-    def __init__(self, asides: Sequence[str | None]) -> None:
+    def __init__(self, asides: Sequence[str | None], threads: int = 0, tasks: int = 0) -> None:
         self._asides = asides
+        self._threads = threads
+        self._tasks = tasks
         self._strand: dict[int, int] = {}
         self._running: defaultdict[int, set[int]] = defaultdict(set)
         self._beside: Counter[int] = Counter()
         self.largest = 0
         """Most tests that ran at the same time in one worker."""
+        self.blocked: list[e.LoopBlocked] = []
+        """Tests that have kept others waiting, one entry for each time."""
 
     def event(self, event: e.Event) -> None:
         """Take in what has happened."""
@@ -37,6 +42,8 @@ class Strands:
                 self._running[event.worker].discard(event.test)
             case e.WorkerDied():
                 self._running[event.worker].clear()
+            case e.LoopBlocked():
+                self.blocked.append(event)
             case _:
                 pass
 
@@ -45,8 +52,16 @@ class Strands:
 
     @property
     def on_strands(self) -> int:
-        """How many tests ran in a thread of their own."""
+        """How many tests ran in a thread or as a task of their own."""
         return sum(strand > 0 for strand in self._strand.values())
+
+    @property
+    def as_tasks(self) -> int:
+        """How many of these ran as tasks."""
+        return sum(map(self._is_task, self._strand.values()))
+
+    def _is_task(self, strand: int) -> bool:
+        return bool(self._tasks) and strand > self._threads
 
     @property
     def ran(self) -> int:
@@ -58,13 +73,31 @@ class Strands:
         aside = (test for test, strand in self._strand.items() if not strand)
         return Counter(_kind(self._reason(test) or "") for test in aside)
 
+    def blocks(self, nodeids: Sequence[str]) -> list[str]:
+        """Which tests have kept the others of their event loop waiting, and where."""
+        longest = sorted(self.blocked, key=lambda block: -block.seconds)
+        lines = []
+        for block in longest[:_MOST]:
+            nodeid = nodeids[block.test % len(nodeids)]
+            lines.append(
+                f"{nodeid} has blocked the event loop of its worker for {block.seconds:.1f} s, and "
+                "all other tasks waited. Await what takes so long (asyncio.to_thread), or mark the "
+                "test with @pytest.mark.thread_unsafe. It was here:"
+            )
+            lines += [f"  {line}" for line in block.stack]
+        if len(longest) > _MOST:
+            lines.append(f"... and {len(longest) - _MOST} more times")
+        return lines
+
     def lines(self, test: int) -> list[str]:
         """How a test ran."""
         strand = self._strand.get(test)
         if strand is None:
             return []
         if strand:
-            return [f"ran in thread {strand}, beside {self._beside[test]} others at most"]
+            is_task = self._is_task(strand)
+            how = f"as task {strand - self._threads}" if is_task else f"in thread {strand}"
+            return [f"ran {how}, beside {self._beside[test]} others at most"]
         reason = self._reason(test)
         return [f"ran alone in its worker: {reason}" if reason else "ran in the main thread"]
 
@@ -73,8 +106,12 @@ class Strands:
 
     def summary(self) -> list[str]:
         """In one line, or two."""
-        share = f"{self.on_strands} of {self.ran} tests ran in threads"
-        lines = [f"threads: {share}, {self.largest} at once at most in a worker"]
+        ways = {"threads": (self._threads, "in threads", self.on_strands - self.as_tasks)}
+        ways["tasks"] = (self._tasks, "as tasks", self.as_tasks)
+        used = {name: way for name, way in ways.items() if way[0]} or ways
+        told = [f"{count} of {self.ran} tests ran {how}" for _, how, count in used.values()]
+        most = f"{self.largest} at once at most in a worker"
+        lines = [f"{' and '.join(used)}: {', '.join(told)}, {most}"]
         reasons = self.reasons()
         if reasons:
             told = [f"{reason} ({count})" for reason, count in reasons.most_common(_MOST) if reason]

@@ -72,7 +72,7 @@ def picture(story: Story) -> dict[str, Any]:
         "files": list(found),
         "names": names,
         "whys": list(whys),
-        "lanes": [_lane_name(lane) for lane in lanes],
+        "lanes": [_lane_name(story, lane) for lane in lanes],
         "outcomes": _OUTCOMES,
         "tests": dict(zip(_COLUMNS, columns, strict=True)),
         "lives": [_life(story, life, places) for life in story.lives.values()],
@@ -146,9 +146,11 @@ def _slot(story: Story, worker: int) -> int:
     return story.lives[worker].slot if worker in story.lives else worker
 
 
-def _lane_name(lane: tuple[int, int]) -> str:
+def _lane_name(story: Story, lane: tuple[int, int]) -> str:
     slot, strand = lane
-    return f"gw{slot} · {strand}" if strand else f"gw{slot}"
+    has_tasks = story.run is not None and story.run.tasks
+    named = story.strand(strand) if has_tasks else strand
+    return f"gw{slot} · {named}" if strand else f"gw{slot}"
 
 
 def _life(story: Story, life: Life, places: dict[tuple[int, int], int]) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def trace(story: Story) -> dict[str, Any]:
 def _trace_events(story: Story) -> Iterator[dict[str, Any]]:
     for slot, strand in _lanes(story):
         yield _named("process_name", slot, 0, f"worker gw{slot}")
-        yield _named("thread_name", slot, strand, f"thread {strand}" if strand else "main thread")
+        yield _named("thread_name", slot, strand, story.strand(strand) if strand else "main thread")
     for life in story.lives.values():
         yield from _trace_life(story, life)
     for ran in story.ran:

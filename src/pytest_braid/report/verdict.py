@@ -81,8 +81,9 @@ def bound(account: Account) -> float:
 
 def _gain(account: Account) -> str:
     by = f"{account.workers} worker{_s(account.workers)}"
-    if account.strands > 1:
-        by += f" x {account.strands} threads"
+    strands = {"thread": account.threads, "task": account.tasks}
+    told = [f"{number} {name}{_s(number)}" for name, number in strands.items() if number]
+    by += f" x {' and '.join(told)}" if told else ""
     speed = account.work / account.wall
     times = (
         f"{speed:.1f} times as fast as one after another"

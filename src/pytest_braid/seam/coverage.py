@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import Any
 
@@ -43,3 +44,35 @@ class Keeping:
             for file, found in news:
                 self._written.setdefault(file, set()).update(found)
             collector.flush_data()  # and empties what is measured
+
+
+def tell_greenlets_apart() -> None:
+    """Let coverage, if it measures, keep a stack of frames for each greenlet. It does so by itself
+    where its option ``concurrency`` names greenlets, and goes astray otherwise: a greenlet that
+    goes on is in other files than the one that it took over from.
+
+    Where no tracer has such stacks (``sys.monitoring``), none is needed.
+    """
+    coverage = sys.modules.get("coverage")
+    current = None if coverage is None else coverage.Coverage.current()
+    collector: Any = getattr(current, "_collector", None)
+    if probe_tracers(collector) is not None:
+        return
+    from greenlet import getcurrent
+
+    collector.concur_id_func = getcurrent
+    for tracer in collector.tracers:
+        if hasattr(tracer, _STACKS):
+            setattr(tracer, _STACKS, getcurrent)
+
+
+_STACKS = "concur_id_func"
+
+
+def probe_tracers(collector: Any) -> str | None:
+    """Why nothing is done about greenlets, if so."""
+    if collector is None:
+        return "coverage does not measure"
+    if not hasattr(collector, _STACKS) or not isinstance(getattr(collector, "tracers", None), list):
+        return f"coverage's collector has no {_STACKS} and list of tracers"
+    return "concurrency names greenlets already" if collector.concur_id_func else None

@@ -210,6 +210,22 @@ class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):
     strand: int = 0
 
 
+class Extended(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test is given so many seconds from now on: it has waited for what is not its own."""
+
+    test: int
+    seconds: float
+
+
+class LoopBlocked(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test has kept all others of its event loop waiting, for so long. ``stack`` is where it was
+    then, a line for each frame of the project."""
+
+    test: int
+    seconds: float
+    stack: tuple[str, ...]
+
+
 class Asking(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The worker's queue is empty and it waits."""
 
@@ -366,6 +382,8 @@ FromZygote = (
 FromWorker = (
     Ready
     | Begun
+    | Extended
+    | LoopBlocked
     | Asking
     | PlainReport
     | Report

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import unittest
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
 from logging import Logger
 from types import FunctionType, MethodType, ModuleType
@@ -21,6 +21,7 @@ import pytest
 
 from pytest_braid.seam import closures
 from pytest_braid.worker import hazards, project
+from pytest_braid.worker.asyncs import is_task
 from pytest_braid.worker.reading import (
     UNKNOWN,
     Called,
@@ -37,16 +38,33 @@ from pytest_braid.worker.reading import (
 
 
 def reason(item: pytest.Item) -> str | None:
-    """Why this test must run alone in its process, in a few words; ``None`` if it need not.
+    """Why this test must not run in a thread beside others, in a few words; ``None`` if it may.
 
     ``os.chdir in helper() (tests/test_it.py:12)``
     """
     return _detection(item.config).reason(item)
 
 
-def fixture_reason(definition: pytest.FixtureDef[Any], config: pytest.Config) -> str | None:
+def reason_for(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
+    """Finds out why a test must run alone in its process, where there are so many threads for
+    tests, and so many tasks for async ones."""
+
+    def why(item: pytest.Item) -> str | None:
+        if tasks and is_task(item):
+            return _detection(item.config).reason(item, is_task=True)
+        return reason(item) if threads else "no async test, and no --threads"
+
+    return why
+
+
+def reasons(items: Iterable[pytest.Item], threads: int, tasks: int) -> list[str | None]:
+    """That of each test."""
+    return [*map(reason_for(threads, tasks), items)]
+
+
+def fixture_reason(definition: pytest.FixtureDef[Any], item: pytest.Item) -> str | None:
     """The same of a single fixture, for one that a test asks for while it runs."""
-    return _detection(config).of_fixture(definition)
+    return _detection(item.config).of_fixture(definition)
 
 
 def is_for_all(definition: pytest.FixtureDef[Any], session: pytest.Session) -> bool:
@@ -85,10 +103,16 @@ class _Detection:
         self._for_all: dict[pytest.FixtureDef[Any], bool] = {}
         self._repeated: set[int] | None = None
 
-    def reason(self, item: pytest.Item) -> str | None:
+    def reason(self, item: pytest.Item, *, is_task: bool = False) -> str | None:
         if self._is_repeated(item):
             return "collected more than once"
-        return _of_marks(item) or _of_kind(item) or self._of_closure(item) or self._of_code(item)
+        return (
+            _of_marks(item)
+            or _of_kind(item, is_task=is_task)
+            or (None if is_task else _of_async_fixture(item))
+            or self._of_closure(item)
+            or self._of_code(item)
+        )
 
     def _is_repeated(self, item: pytest.Item) -> bool:
         """Whether the collection has this very object twice: it has one set of values."""
@@ -115,8 +139,6 @@ class _Detection:
         name, function = definition.argname, definition.func
         if name in self._fixtures or _is_listed(definition):
             return f"fixture {name}"
-        if _is_async(function):
-            return f"async fixture {name}"
         starts = [_Part(each, _with_self(function)) for each in _functions(function)]
         return self._of_parts(starts, f"fixture {name}")
 
@@ -244,7 +266,7 @@ class _Detection:
 
     def _of_load(self, use: Loaded, function: FunctionType) -> str | None:
         named = self._hazards.function(use.value)
-        if named:
+        if named and not (named == _GET_LOOP and inspect.iscoroutinefunction(function)):
             return named
         container = self._hazards.container(use.owner)
         if container:
@@ -314,6 +336,9 @@ class _Detection:
 
 _KEY: Final = pytest.StashKey[_Detection]()
 
+_GET_LOOP: Final = "asyncio.get_event_loop"
+"""In a coroutine it gives the one that runs."""
+
 _NOTHING: Final = Reading()
 
 _OF_INSTANCES: Final = ("__new__", "__init__", "__post_init__", "__enter__", "__exit__", "__call__")
@@ -341,7 +366,14 @@ _COUNTING: Final = {"parallel_threads", "parallel_threads_limit", "force_paralle
 """Marks of pytest-run-parallel that give a number of threads."""
 
 
-def _of_kind(item: pytest.Item) -> str | None:
+def _of_async_fixture(item: pytest.Item) -> str | None:
+    for definition in closures.definitions(item):
+        if _is_async(definition.func):
+            return f"async fixture {definition.argname}"
+    return None
+
+
+def _of_kind(item: pytest.Item, *, is_task: bool) -> str | None:
     if isinstance(item, pytest.DoctestItem):
         return "doctest"
     if not isinstance(item, pytest.Function):
@@ -349,7 +381,7 @@ def _of_kind(item: pytest.Item) -> str | None:
     values = list(_values(item))
     if any(getattr(value, "is_hypothesis_test", False) is True for value in values):
         return "hypothesis test (its deadlines would measure other tests, too)"
-    if any(map(_is_async, values)):
+    if not is_task and any(map(_is_async, values)):
         return "async test"
     cls = item.cls
     if cls is not None and issubclass(cls, unittest.TestCase):

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 import pytest
 
 from pytest_braid.capture.ownership import Owner, owner
+from pytest_braid.model.variables import variable
 from pytest_braid.seam import patchers
 from pytest_braid.worker import project
 from pytest_braid.worker.aside import fixture_reason
@@ -111,13 +112,13 @@ class Judge:
         self._guard = guard
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: Any, request: pytest.FixtureRequest) -> None:
+    def pytest_fixture_setup(self, fixturedef: Any) -> None:
         """Of a fixture that nobody knew of before the test began (``getfixturevalue``)."""
         __tracebackhide__ = True
         mine = owner()
         if mine is None or fixturedef.argname in getattr(mine.item, "fixturenames", ()):
             return
-        why = fixture_reason(getattr(fixturedef, "definition", fixturedef), request.config)
+        why = fixture_reason(getattr(fixturedef, "definition", fixturedef), mine.item)
         if why is not None:
             self._guard.consider(Act(f"request of {fixturedef.argname!r}", *_late(why)))
 
@@ -142,7 +143,7 @@ class _State:
 
 _state: Final = _State()
 
-_permitted: ContextVar[bool] = ContextVar("pytest_braid_permitted", default=False)
+_permitted: ContextVar[bool] = variable("pytest_braid_permitted", False)
 
 
 # What Python tells of.

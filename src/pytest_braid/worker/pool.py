@@ -15,6 +15,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
+import pytest
+
 from pytest_braid.fixtures.gate import waits
 from pytest_braid.worker.outbox import Call, outbox
 
@@ -25,6 +27,7 @@ class Job(NamedTuple):
     """A test to run: its number, and what runs it."""
 
     test: int
+    item: pytest.Item
     run: Callable[[], object]
 
 
@@ -35,9 +38,9 @@ class Over(NamedTuple):
     strand: int
     reports: list[Call]
     error: BaseException | None
-    cpu: float
-    """Seconds that its thread has computed."""
-    waited: float
+    cpu: float | None = None
+    """Seconds that its thread has computed, if it had one."""
+    waited: float = 0.0
     """Seconds that it has waited for fixtures that others set up."""
 
 
@@ -98,7 +101,7 @@ class Pool:
             waited: list[float] = []
             self._identities[job.test] = threading.get_ident()
             before = self._cpu()
-            error = context.run(_run, job, reports, waited)
+            error = context.run(run, job, reports, waited)
             cpu = self._cpu() - before
             self._identities.pop(job.test, None)
             self._over.append(Over(job.test, strand, reports, error, cpu, sum(waited)))
@@ -149,7 +152,7 @@ class Pool:
             self._jobs.put(None)
 
 
-def _run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
+def run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
     outbox.set(reports)
     waits.set(waited)
     try:

@@ -228,6 +228,10 @@ class Reporter(Spokesman):
         self._mark_output()
         self.speech.say(m.Begun(test, self.clock(), strand))
 
+    def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
+        """Say that a test has blocked the event loop, and where."""
+        self.speech.say(m.LoopBlocked(test, seconds, stack))
+
     def resume(self, test: int) -> None:
         """What is reported from here on is of this test, until it is done."""
         self.test = self._last = test

@@ -1,4 +1,4 @@
-"""Thread strands: many tests at once in one worker."""
+"""Strands: many tests at once in one worker, in threads and as tasks of an event loop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -17,18 +19,21 @@ from pytest_braid.capture.isolation import Isolation
 from pytest_braid.capture.ownership import owned
 from pytest_braid.fixtures.instances import Instances
 from pytest_braid.fixtures.tree import SetupTree, running_item
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import deferral
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
+from pytest_braid.worker.asyncs import is_task
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.outbox import outbox
 from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
+from pytest_braid.worker.tasks import Heard, Tasks
 
 _BRISK = 0.005
 """Seconds from one test to the next that are short."""
@@ -38,11 +43,12 @@ _GRACE = 0.5
 
 
 class ThreadStrands(MainStrand):
-    """Takes tests from the queue and runs up to ``strands`` of them at once, in threads.
+    """Takes tests from the queue and runs many of them at once: up to ``threads`` in threads, and
+    up to ``tasks`` async ones as tasks of one event loop.
 
-    The main thread deals them out and tells what they have reported, one test after another. A test
-    that steps aside (``asides`` says why) is yielded to whoever runs the main thread, when nothing
-    else runs. Two strands, tests 0 to 3, of which 1 steps aside::
+    The main thread deals them out, runs the event loop, and tells what tests have reported, one
+    test after another. A test that steps aside (``asides`` says why) is yielded to whoever runs the
+    main thread, when nothing else runs. Two threads, tests 0 to 3, of which 1 steps aside::
 
         queue 0 1 2 3     0 begins in strand 1, 1 is put aside, 2 begins in strand 2, 3 is planned
         0 is over         3 begins in strand 1
@@ -61,14 +67,19 @@ class ThreadStrands(MainStrand):
         reporter: Reporter,
         limit: Limit,
         *,
-        strands: int,
+        threads: int,
+        tasks: int,
         asides: Sequence[str | None],
+        timeout: TimeLimit | None = None,
     ) -> None:
         super().__init__(session, queue, claim, reporter, limit)
-        self._strands = strands
+        self._strands = threads + tasks
         self._asides = asides
-        self._pool = Pool(strands)
+        self._pool = Pool(threads)
+        self._tasks = self._make_tasks(tasks, threads + 1, timeout) if tasks else None
         self._planned: deque[int] = deque()
+        """For threads."""
+        self._planned_tasks: deque[int] = deque()
         self._aside: deque[int] = deque()
         self._answer: int | None = None
         """What is not a test and was read last: there is nothing for this worker, or no more."""
@@ -83,11 +94,12 @@ class ThreadStrands(MainStrand):
         self._news = threading.Condition()
         self._error: BaseException | None = None
         self._isolation = Isolation(session.config)
-        self._guard = Guard(session.config) if strands > 1 else None
+        self._guard = Guard(session.config) if self._strands > 1 else None
         self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
         if self._why_not is not None:
             return
-        self._tree = SetupTree(Instances(self._users, self._around), self._expect_more)
+        serve = None if self._tasks is None else self._tasks.serve
+        self._tree = SetupTree(Instances(self._users, self._around, serve), self._expect_more)
         if self._guard is not None:
             session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
@@ -96,6 +108,14 @@ class ThreadStrands(MainStrand):
         self._bell.register(self._pool.bell, select.POLLIN)
         for descriptor in (queue.descriptor, self._pool.bell):
             self._either.register(descriptor, select.POLLIN)
+
+    def _make_tasks(self, count: int, first: int, timeout: TimeLimit | None) -> Tasks:
+        def extended(test: int, seconds: float) -> None:
+            self._reporter.speech.say(m.Extended(test, seconds))
+            self._reporter.speech.flush()
+
+        heard = Heard(extended, self._reporter.blocked)
+        return Tasks(self._session.config, count, first, timeout, heard)
 
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
@@ -122,19 +142,27 @@ class ThreadStrands(MainStrand):
                 self._let_go()
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
-        while self._pool.running or self._planned or self._aside or not self._is_over():
+        while self._runs or self._has_planned or self._aside or not self._is_over():
             self._tell_of_ends()
-            if self._error is not None and (not self._pool.running or self._ends_at_once()):
+            if self._error is not None and (not self._runs or self._ends_at_once()):
                 raise self._error
             if not self._is_stopping:
                 self._read_queue()
                 self._start_tests()
-            if self._aside and not (self._planned or self._pool.running):
+            if self._aside and not (self._has_planned or self._runs):
                 yield from self._step_aside()
-            elif self._pool.running or not (self._planned or self._is_over()):
+            elif self._runs or not (self._has_planned or self._is_over()):
                 self._wait_for_news()
         self._tear_down_rest()
         self.retires = self._answer == RETIRE and not self._is_stopping
+
+    @property
+    def _runs(self) -> bool:
+        return bool(self._pool.running or (self._tasks and self._tasks.running))
+
+    @property
+    def _has_planned(self) -> bool:
+        return bool(self._planned or self._planned_tasks)
 
     def _ends_at_once(self) -> bool:
         """Whether what runs beside is not waited for, as a serial run waits for nothing then."""
@@ -144,10 +172,15 @@ class ThreadStrands(MainStrand):
         return self._answer in (FINISH, RETIRE)
 
     def _start_tests(self) -> None:
-        while self._planned and self._pool.has_room:
+        self._start_in(self._pool, self._planned)
+        if self._tasks is not None:
+            self._start_in(self._tasks, self._planned_tasks)
+
+    def _start_in(self, pool: Pool | Tasks, planned: deque[int]) -> None:
+        while planned and pool.has_room:
             if self._limit.is_doubtful() or self._must_stop():
                 return
-            self._start(self._planned.popleft())
+            self._start(pool, planned.popleft())
 
     def _must_stop(self) -> bool:
         """Whether nothing more is to begin here, for a reason that lies here (``-x``)."""
@@ -166,11 +199,12 @@ class ThreadStrands(MainStrand):
         with self._news:
             self._is_stopping = True
             self._planned.clear()
+            self._planned_tasks.clear()
             self._aside.clear()
-            self._news.notify_all()
+            self._tell_news()
         self._say_stopping()
 
-    def _start(self, test: int) -> None:
+    def _start(self, pool: Pool | Tasks, test: int) -> None:
         """With one strand and short tests, the next is known before this one asks for it. A long
         one does not bind another to this worker."""
         now = self._reporter.clock()
@@ -178,14 +212,15 @@ class ThreadStrands(MainStrand):
         if self._strands == 1 and self._is_brisk and not self._aside:
             self._read_ahead()
         nextitem = self._later()
-        strand = self._pool.next_strand
+        strand = pool.next_strand
         self._reporter.announce(test, strand)
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
-        self._pool.start(Job(test, lambda: self._run(test, strand, nextitem)))
+        item = self.items[test]
+        pool.start(Job(test, item, lambda: self._run(test, strand, nextitem)))
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
-        """In a thread of the pool."""
+        """In a strand."""
         self._claim.set(test, strand, threading.get_ident())
         item = self.items[test]
         with owned(item):
@@ -206,7 +241,7 @@ class ThreadStrands(MainStrand):
 
     def _later(self) -> pytest.Item | None:
         """A test that comes later, if one is known: plugins ask whether there is one."""
-        test = next(iter((*self._planned, *self._aside)), None)
+        test = next(chain(self._planned, self._planned_tasks, self._aside), None)
         return None if test is None else self.items[test]
 
     def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
@@ -216,7 +251,10 @@ class ThreadStrands(MainStrand):
                 test = self._aside.popleft()
                 self._reporter.begin(test)
                 self._claim.set(test)
-                yield from self._alone(self.items[test])
+                if self._tasks is not None and is_task(self.items[test]):
+                    self._tasks.hub.run(partial(self._protect, self.items[test], self._later()))
+                else:
+                    yield from self._alone(self.items[test])
                 self._end(self.items[test])
 
     def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
@@ -237,6 +275,8 @@ class ThreadStrands(MainStrand):
         self._pool.hush()
         while (over := self._pool.take_over()) is not None:
             self._tell(over)
+        while self._tasks is not None and (over := self._tasks.take_over()) is not None:
+            self._tell(over)
 
     def _tell(self, over: Over) -> None:
         self._reporter.resume(over.test)
@@ -249,7 +289,7 @@ class ThreadStrands(MainStrand):
             with self._news:
                 self._error = over.error
                 self._is_stopping = True
-                self._news.notify_all()
+                self._tell_news()
 
     # --- the queue ----------------------------------------------------------------------------
 
@@ -276,8 +316,8 @@ class ThreadStrands(MainStrand):
         if self._wanting:
             return not self._knows()
         if self._strands == 1:
-            return not (self._planned or self._aside or self._pool.running)
-        return len(self._planned) < self._strands
+            return not (self._has_planned or self._aside or self._runs)
+        return len(self._planned) + len(self._planned_tasks) < self._strands
 
     def _take_in(self, record: int) -> None:
         self._has_asked = False
@@ -285,33 +325,46 @@ class ThreadStrands(MainStrand):
             if record >= 0:
                 self._answer = None
                 self._tree.plan(self.items[record])
-                (self._aside if self._asides[record] else self._planned).append(record)
+                self._queue_for(record).append(record)
             else:
                 self._answer = record
             if record <= KEEP:  # it is for a test to come that the session's fixtures stand
                 self._tree.plan(self._session)
             else:
                 self._tree.forget(self._session)
-            self._news.notify_all()
+            self._tell_news()
+
+    def _queue_for(self, test: int) -> deque[int]:
+        if self._asides[test]:
+            return self._aside
+        if self._tasks is not None and self._tasks.prepare(self.items[test]):
+            return self._planned_tasks
+        return self._planned
 
     def _ask_once(self) -> None:
         """Ask for more where something waits for it, and nothing else is left to do."""
         if self._has_asked or self._answer is not None or self._knows():
             return
-        if self._wanting or self._pool.has_room:
+        if self._wanting or self._pool.has_room or (self._tasks and self._tasks.has_room):
             self._has_asked = True
             self._reporter.speech.say(m.Asking(self._reporter.clock()))
 
     def _wait_for_news(self) -> None:
         """Wait until a test is over, or for the next record of the queue, if one can be used."""
         self._reporter.speech.flush()
-        if self._is_stopping and not self._pool.running:
+        if self._is_stopping and not self._runs:
             self._answer = self._wait()
         elif self._wants_tests():
             self._ask_once()  # what was planned may have begun since the queue was read
-            self._either.poll()
+            self._wait_at(self._either, self._queue.descriptor, self._pool.bell)
         else:
-            self._bell.poll()
+            self._wait_at(self._bell, self._pool.bell)
+
+    def _wait_at(self, poll: select.poll, *descriptors: int) -> None:
+        if self._tasks is None:
+            poll.poll()
+        else:
+            self._tasks.turn(descriptors)
 
     def _knows(self) -> bool:
         """Whether it is known what comes next: some test, or none."""
@@ -319,12 +372,14 @@ class ThreadStrands(MainStrand):
 
     def _knows_order(self) -> bool:
         """The same, if tests that are put aside are not counted: they come from anywhere."""
-        return bool(self._planned or self._answer is not None or self._is_stopping)
+        return bool(self._has_planned or self._answer is not None or self._is_stopping)
 
     def _expect_more(self) -> bool:
         """In the teardown of a test that is the last known user of a node: find out whether it is
         the last indeed. Where tests are put aside, nobody says so before these have run."""
-        if threading.current_thread() is threading.main_thread():
+        if self._tasks is not None and self._tasks.has_turn and self._tasks.hub.is_strand():
+            self._wait_in_task()
+        elif threading.current_thread() is threading.main_thread():
             while not self._knows():
                 self._take_in(self._queue.take(self._ask))
         else:
@@ -340,6 +395,21 @@ class ThreadStrands(MainStrand):
             finally:
                 self._wanting -= 1
 
+    def _wait_in_task(self) -> None:
+        assert self._tasks is not None
+        self._wanting += 1
+        try:
+            while not self._is_decided():
+                self._tasks.wait_for_news()
+        finally:
+            self._wanting -= 1
+
+    def _tell_news(self) -> None:
+        """Those who wait for a decision look again; with the lock held."""
+        self._news.notify_all()
+        if self._tasks is not None:
+            self._tasks.tell_news()
+
     def _is_decided(self) -> bool:
         return self._knows() or self._error is not None
 
@@ -349,7 +419,7 @@ class ThreadStrands(MainStrand):
         """Whatever has ended the run: nobody waits any more for what comes next."""
         with self._news:
             self._is_stopping = True
-            self._news.notify_all()
+            self._tell_news()
         self._pool.close()
 
     def _interrupt(self) -> None:
@@ -359,9 +429,15 @@ class ThreadStrands(MainStrand):
         self._let_go()
         place = self._pool.place()  # before it unwinds
         self._pool.interrupt()
+        if self._tasks is not None:
+            place = place or self._tasks.place()
+            self._tasks.interrupt()
         latest = _clock() + _GRACE
-        while self._pool.running and (left := latest - _clock()) > 0:
-            self._bell.poll(1000 * left)
+        while self._runs and (left := latest - _clock()) > 0:
+            if self._tasks is None:
+                self._bell.poll(1000 * left)
+            else:
+                self._tasks.turn([self._pool.bell], left)
             self._tell_of_ends()
         if is_from_outside and isinstance(self._error, KeyboardInterrupt):
             raise self._error

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire.kit import Claim, WorkerKit
@@ -21,6 +22,7 @@ from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
 from pytest_braid.worker.usage import Stopwatch
 from pytest_braid.zygote.collecting import asides_key
+from pytest_braid.zygote.marks import at_once
 
 
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
@@ -88,20 +90,31 @@ def become_worker(
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
     """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
     able to stand beside others."""
-    threads: int = session.config.workerinput.get("threads", 0)  # type: ignore[attr-defined]
-    if not threads and "pytest_braid.compat.threaded" not in sys.modules:
+    threads, tasks = at_once(session.config)
+    if not threads + tasks and "pytest_braid.compat.threaded" not in sys.modules:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands
 
-    return ThreadStrands(session, *given, strands=max(1, threads), asides=_asides(session))
+    threads = threads if threads + tasks else 1
+    asides = _asides(session, threads, tasks)
+    workerinput: dict[str, Any] = session.config.workerinput  # type: ignore[attr-defined]
+    timeout = workerinput.get("timeout")
+    return ThreadStrands(
+        session,
+        *given,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=None if timeout is None else TimeLimit(*timeout),
+    )
 
 
-def _asides(session: pytest.Session) -> list[str | None]:
+def _asides(session: pytest.Session, threads: int, tasks: int) -> list[str | None]:
     """As told with the collection, or found out in a worker that has collected for itself."""
-    from pytest_braid.worker.aside import reason
+    from pytest_braid.worker.aside import reasons
 
     known = session.config.stash.get(asides_key, None)
-    return [*map(reason, session.items)] if known is None else known
+    return reasons(session.items, threads, tasks) if known is None else known
 
 
 def give_basetemp(

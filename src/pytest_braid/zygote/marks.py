@@ -7,10 +7,10 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from pytest_braid.model.limits import seconds_of
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
+from pytest_braid.worker.patience import timeout_of
 
 _NEEDY = {"alone", "resource_lock", "cpus"}
 """Marks of what a test needs besides a worker."""
@@ -26,25 +26,6 @@ def _group(item: pytest.Item) -> str | None:
     if mp is not None:
         names.add(mp[0])
     return "_".join(sorted(names)) or None
-
-
-def _timeout(item: pytest.Item) -> float | None:
-    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
-
-    Raises:
-        pytest.UsageError: it gives no such number.
-    """
-    mark = item.get_closest_marker("timeout")
-    if mark is None:
-        return None
-    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise pytest.UsageError(
-            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
-            "write @pytest.mark.timeout(3), or 0 for no limit"
-        )
-    return seconds
 
 
 def _mp_group(item: pytest.Item) -> tuple[str, str] | None:
@@ -120,8 +101,8 @@ class Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._is_by_group: bool = config.option.loadgroup
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
-        workerinput: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-        self._aside = _finder_of_reasons() if workerinput.get("threads") else lambda _item: None
+        threads, tasks = at_once(config)
+        self._aside = _finder_of_reasons(threads, tasks) if threads + tasks else lambda _item: None
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
@@ -133,7 +114,7 @@ class Teller:
             item.location,
             own_process="forked" in names,
             group=_group(item) if self._is_by_group else None,
-            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+            timeout=timeout_of(item) if self._has_timeouts and "timeout" in names else None,
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
             aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
@@ -148,8 +129,14 @@ class Teller:
         return self._inherited[node]
 
 
-def _finder_of_reasons() -> Callable[[pytest.Item], str | None]:
-    """Imported where tests run at once, and nowhere else."""
-    from pytest_braid.worker.aside import reason
+def at_once(config: pytest.Config) -> tuple[int, int]:
+    """How many tests this worker is to run at once: in threads, and as tasks."""
+    workerinput: dict[str, int] = config.workerinput  # type: ignore[attr-defined]
+    return workerinput.get("threads", 0), workerinput.get("tasks", 0)
 
-    return reason
+
+def _finder_of_reasons(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
+    """Imported where tests run at once, and nowhere else."""
+    from pytest_braid.worker.aside import reason_for
+
+    return reason_for(threads, tasks)

@@ -1,0 +1,100 @@
+"""Which tests the event loop of a worker runs, as tasks."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+import pytest
+
+from pytest_braid.fixtures.served import is_async
+from pytest_braid.seam import closures, fixtures
+
+SEED_MARK = "asyncio_cooperative"
+
+
+def is_task(item: pytest.Item) -> bool:
+    """Whether it is an async test that runs in our event loop: one that is marked for asyncio, by
+    whatever plugin's mark or mode; one without any mark, if no plugin is there that would know what
+    to do with it. A test of another event loop stays with its plugin."""
+    if not isinstance(item, pytest.Function):
+        return False
+    if item.get_closest_marker(SEED_MARK) is not None:
+        return not inspect.isasyncgenfunction(function_of(item))
+    if not inspect.iscoroutinefunction(function_of(item)):
+        return False
+    if item.get_closest_marker("trio") is not None:
+        return False
+    if item.get_closest_marker("anyio") is not None or _is_auto(item.config, "anyio_mode"):
+        return _is_on_asyncio(item)
+    if item.get_closest_marker("asyncio") is not None:
+        return not _has_policy(item)
+    return is_auto(item.config) and not _is_trio_mode(item.config) and not _has_policy(item)
+
+
+def function_of(item: pytest.Function) -> Any:
+    """The function that the test's author wrote."""
+    found: Any = item.obj
+    hypothesis = getattr(found, "hypothesis", None)
+    return getattr(hypothesis, "inner_test", found)
+
+
+def is_auto(config: pytest.Config) -> bool:
+    """Whether async tests need no mark: by ``asyncio_mode``, or without pytest-asyncio."""
+    mode = getattr(config.option, "asyncio_mode", None) or _ini(config, "asyncio_mode")
+    if mode:
+        return str(mode) == "auto"
+    return not has_pytest_asyncio(config)
+
+
+def has_pytest_asyncio(config: pytest.Config) -> bool:
+    return any(map(config.pluginmanager.hasplugin, ("asyncio", "pytest_asyncio.plugin")))
+
+
+def _is_auto(config: pytest.Config, mode: str) -> bool:
+    return "auto" in (getattr(config.option, mode, None), _ini(config, mode))
+
+
+def _is_trio_mode(config: pytest.Config) -> bool:
+    return bool(_ini(config, "trio_mode"))
+
+
+def _ini(config: pytest.Config, name: str) -> object:
+    try:
+        return config.getini(name)
+    except ValueError:  # nobody has declared it
+        return None
+
+
+def _has_policy(item: pytest.Function) -> bool:
+    """Whether the project makes its loops itself, by the fixture of pytest-asyncio."""
+    known = (fixtures.definitions(item, name) or () for name in _POLICIES)
+    return any(not _module(each[-1]).startswith("pytest_asyncio") for each in known if each)
+
+
+_POLICIES: Final = ("event_loop_policy", "event_loop")
+
+
+def _is_on_asyncio(item: pytest.Function) -> bool:
+    """Whether anyio's fixture ``anyio_backend`` names asyncio, with no options that matter."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "anyio_backend" in callspec.params:
+        return _names_asyncio(callspec.params["anyio_backend"])
+    found = [each for each in closures.definitions(item) if each.argname == "anyio_backend"]
+    if not found:
+        return True  # anyio would make a variant of it for each backend
+    function: Any = found[0].func
+    if inspect.isgeneratorfunction(function) or is_async(function) or found[0].argnames:
+        return False
+    is_method = inspect.ismethod(function)
+    return _names_asyncio(function.__func__(function.__self__) if is_method else function())
+
+
+def _names_asyncio(backend: object) -> bool:
+    if isinstance(backend, tuple | list) and backend:
+        return backend[0] == "asyncio" and not (len(backend) > 1 and backend[1])
+    return backend == "asyncio"
+
+
+def _module(definition: pytest.FixtureDef[Any]) -> str:
+    return str(getattr(definition.func, "__module__", ""))
