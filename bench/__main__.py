@@ -56,7 +56,7 @@ PLANS = {
 }
 
 
-_OF_BRAID = ("latency", "threads", "waiting")
+_OF_BRAID = ("latency", "threads", "waiting", "history", "fixtures", "adaptive")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -56,8 +56,8 @@ def with_table(text: str) -> str:
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
         if begin in text:
-            made = f"{begin}\n{table()}\n{end}"
-            text = re.sub(pattern, lambda _, made=made: made, text, flags=re.DOTALL)
+            made = f"{begin}\n{table()}\n{end}".replace("\\", "\\\\")  # it is a template there
+            text = re.sub(pattern, made, text, flags=re.DOTALL)
     return text
 
 

@@ -15,18 +15,20 @@ from typing import Any
 
 import pytest
 
+from pytest_braid.compat.asyncio_cooperative import MARK, is_cooperative, max_tasks
 from pytest_braid.compat.threaded import THREADS, is_concurrent
 from pytest_braid.control.audience import Audience
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
-from pytest_braid.options import is_watched, limit_of, threads_of
+from pytest_braid.options import is_watched, limit_of, tasks_of, threads_of
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.aside import reason_for
+from pytest_braid.worker.asyncs import only_marked
 from pytest_braid.worker.threads import ThreadStrands
 
 
@@ -66,6 +68,10 @@ class Local:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return None  # pytest says why, and runs nothing
+        if not self._tasks and any(map(is_cooperative, session.items)):
+            self._tasks = max_tasks(session.config)
+            self._aside = reason_for(self._threads, self._tasks)
+            session.config.stash[only_marked] = True
         if session.items:
             self._run(session)
         return True
@@ -243,15 +249,33 @@ class Teller:
         self._record(over)
 
 
-def run_concurrent(session: pytest.Session) -> bool | None:
-    """What ``generate_tests`` of pytest-threaded asks for: its tests run at once, without any
-    option. All other tests run one after another, as ever."""
-    if is_watched(session.config.option) or not any(map(is_concurrent, session.items)):
+def run_marked(session: pytest.Session) -> bool | None:
+    """What marks of seeds ask for, without any option: tests of pytest-threaded run at once in
+    threads, those of pytest-asyncio-cooperative as tasks. All other tests run one after another, as
+    ever."""
+    config = session.config
+    is_alone = is_watched(config.option)
+    threads = 0
+    if not is_alone and any(map(is_concurrent, session.items)):
+        threads = threads_of(config) or THREADS
+    tasks = 0
+    if any(map(is_cooperative, session.items)) and not config.option.collectonly:
+        tasks = 1 if is_alone else tasks_of(config) or max_tasks(config)
+        config.stash[only_marked] = True
+    if not threads + tasks:
         return None
-    threads = threads_of(session.config) or THREADS
-    output.say(
-        session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
-    )
-    reason = reason_for(threads, 0)
-    local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
+    if threads:
+        output.say(config, f"braid: tests marked 'concurrent' run in threads, {threads} at once")
+    if tasks:
+        output.say(config, f"braid: tests marked '{MARK}' run as tasks, {tasks} at once")
+    find = reason_for(threads, tasks)
+
+    def why(item: pytest.Item) -> str | None:
+        if is_alone:
+            return "somebody looks at it"
+        return find(item) if is_concurrent(item) or is_cooperative(item) else "no mark"
+
+    log = config.option.braid_log
+    local = Local(threads, tasks, Path(log) if log else None, why)
+    config.pluginmanager.register(local, "braid-local")
     return local.pytest_runtestloop(session)

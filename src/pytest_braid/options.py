@@ -77,6 +77,8 @@ class Settings(NamedTuple):
     """How many there may be while tests wait (``-n adaptive``)."""
     cores: int = 1
     """How many of them the run may use."""
+    faster: tuple[tuple[str, int], ...] = ()
+    """What to try where tests wait, and how many run at once then."""
     history: str = "on"
     """Whether to learn from earlier runs, and from this one: ``on``, ``read``, ``off``."""
     keeps_order: bool = False
@@ -102,6 +104,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if is_mp:
         _refuse_beside_mp(option)
         option.numprocesses = processes
+    is_automatic = option.numprocesses in ("auto", "logical")
     is_adaptive = option.numprocesses == ADAPTIVE
     workers = _workers(config)
     most_workers = _most_workers(option, workers) if is_adaptive else None
@@ -152,6 +155,9 @@ def settings_of(config: pytest.Config) -> Settings | None:
         tasks=tasks,
         most_workers=most_workers,
         cores=cores(logical=True),
+        faster=()
+        if threads or tasks or is_adaptive or not is_automatic
+        else _faster(option, workers),
         history=history_of(config),
         keeps_order=any(getattr(option, name, False) for name in _ORDERS),
     )
@@ -420,6 +426,25 @@ def _most_workers(option: Any, workers: int) -> int | None:
         return None
     most = option.maxprocesses or _PER_CORE * cores(logical=True)
     return int(max(most, workers))
+
+
+def _faster(option: Any, workers: int) -> tuple[tuple[str, int], ...]:
+    """Of a run with ``-n auto``. Spawned workers are not added while tests run."""
+    most = _most_workers(option, workers)
+    is_forked = hasattr(os, "fork") and option.start_method != "spawn"
+    adaptive = [("-n adaptive", most)] if most and is_forked and not option.maxprocesses else []
+    return (*adaptive, ("--threads auto", workers * threads_value("auto")))
+
+
+def planned_workers(option: Any) -> int:
+    """How many there will be, as far as the command line says so."""
+    asked = option.numprocesses
+    if isinstance(asked, str):
+        text = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+        asked = int(text) if text.isdecimal() else cores(logical=asked == "logical")
+    elif asked is None:
+        asked = sum(map(_workers_of_spec, option.tx)) if option.tx else 1
+    return min(asked, option.maxprocesses) if option.maxprocesses else int(asked)
 
 
 def is_watched(option: object) -> bool:

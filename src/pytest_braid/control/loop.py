@@ -159,6 +159,7 @@ class Loop:
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
+        self._watch.keep_still(self._desk.waits())
         self._watch.look(at, talking)
         self._measure()
         self._live.show()

@@ -45,6 +45,7 @@ from pytest_braid.model.limits import Limit
 from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from pytest_braid.report.account import Account
+from pytest_braid.report.advice import Advice, Way
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.report.verdict import Machine
@@ -115,6 +116,8 @@ class Settings(Protocol):
     @property
     def cores(self) -> int: ...
     @property
+    def faster(self) -> tuple[tuple[str, int], ...]: ...
+    @property
     def keeps_order(self) -> bool: ...
     @property
     def tasks(self) -> int: ...
@@ -149,6 +152,7 @@ class Controller:
         self._story: Story | None = None
         self._account = Account(dict(settings.resources))
         self._memory = Memory(config, settings.history)
+        self._advice: Advice | None = None
         self._estimates = Estimates()
         self._waits: Waits | None = None
         self._strands: Strands | None = None
@@ -188,6 +192,11 @@ class Controller:
             self._story = Story()
             self._audience.join(self._story, hears_reports=True)
         self._audience.join(self._account)
+        self._memory.join(self._audience)
+        if self._settings.faster:
+            ways = tuple(Way(*way) for way in self._settings.faster)
+            self._advice = Advice(ways, self._settings.cores)
+            self._audience.join(self._advice)
         self._audience.event(
             e.RunStarted(
                 run=self._settings.testrun_uid,
@@ -199,7 +208,6 @@ class Controller:
                 tasks=self._settings.tasks,
             )
         )
-        self._memory.join(self._audience)
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -532,7 +540,8 @@ class Controller:
             write_strands(terminalreporter, self._strands, nodeids)
         if self._loop is not None:
             self._account.close()
-            write_verdict(terminalreporter, self._account, self._machine())
+            advice = None if self._unfinished else self._advice
+            write_verdict(terminalreporter, self._account, self._machine(), advice)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
 
@@ -544,7 +553,6 @@ class Controller:
             is_spawned=isinstance(self._zygote, Spawner),
             mode=str(self._mode),
             learns=self._settings.history == "on",
-            is_adaptive=self._most_workers is not None,
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_braid.report.account import Account
+from pytest_braid.report.advice import Advice
 from pytest_braid.report.explain import Reader, explain
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
@@ -42,10 +43,12 @@ def write_strands(
             reporter.write_line(line)
 
 
-def write_verdict(reporter: pytest.TerminalReporter, account: Account, machine: Machine) -> None:
+def write_verdict(
+    reporter: pytest.TerminalReporter, account: Account, machine: Machine, advice: Advice | None
+) -> None:
     """What the run gained, and what would help most."""
     if reporter.verbosity >= 0:
-        for line in verdict(account, machine):
+        for line in verdict(account, machine, advice):
             reporter.write_line(line)
 
 

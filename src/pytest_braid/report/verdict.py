@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pytest_braid.report.account import Account, Idle
+from pytest_braid.report.advice import Advice
 
 SHORTEST = 1.0
 """Seconds of a run that is worth three lines."""
@@ -22,18 +23,11 @@ _HELPS = 0.9
 _MOSTLY = 0.5
 """Share of waiting from which tests mostly wait."""
 
-_PER_CORE = 8
-"""Workers that there may be for each core, if tests wait (``--maxprocesses``)."""
-
-_START = 0.03
-"""Seconds that one more worker costs."""
-
 
 class Machine(NamedTuple):
     """``cores`` are those that the run may keep busy, ``load`` how many processes want one (of the
     last minute, whoever has started them); ``knows_order``: it was known how long tests
     take; ``is_spawned``: workers were not forked; ``mode`` is that of ``--dist``;
-    ``is_adaptive``: there are more workers where tests wait (``-n adaptive``);
     ``learns``: the next run will know how long tests take."""
 
     cores: int
@@ -41,7 +35,6 @@ class Machine(NamedTuple):
     knows_order: bool
     is_spawned: bool
     mode: str
-    is_adaptive: bool = False
     learns: bool = True
 
 
@@ -63,11 +56,11 @@ class Change(NamedTuple):
     what: str
 
 
-def verdict(account: Account, machine: Machine) -> list[str]:
-    """The lines; none for a run that is too short for them."""
+def verdict(account: Account, machine: Machine, advice: Advice | None = None) -> list[str]:
+    """The lines; none for a run that is too short for them. ``advice`` is on tests that wait."""
     if account.wall < SHORTEST or not account.tests:
         return []
-    return [_gain(account), _idleness(account), _limit(account, machine)]
+    return [_gain(account), _idleness(account), _limit(account, machine, advice)]
 
 
 def bound(account: Account) -> float:
@@ -115,7 +108,7 @@ def _reason(account: Account, why: Idle) -> str:
 # --- what limits it, and what would help ----------------------------------------------------------
 
 
-def _limit(account: Account, machine: Machine) -> str:
+def _limit(account: Account, machine: Machine, advice: Advice | None) -> str:
     least = bound(account)
     chain = _longest_chain(account)
     if chain.seconds >= least:
@@ -123,11 +116,12 @@ def _limit(account: Account, machine: Machine) -> str:
     else:
         lanes = f"{account.lanes} lane{_s(account.lanes)}"
         limit = f"no order on {lanes} is faster than {_time(least)}"
-    changes = [it for it in _changes(account, machine) if it.seconds < _HELPS * account.wall]
+    changes = [
+        it for it in _changes(account, machine, advice) if it.seconds < _HELPS * account.wall
+    ]
     if not changes:
         return f"braid: {limit}; {_nothing(account, machine)}"
-    best = min(changes)
-    return f"braid: {limit}; {best.what}, about {_time(best.seconds)}"
+    return f"braid: {limit}; {min(changes).what}"
 
 
 def _nothing(account: Account, machine: Machine) -> str:
@@ -136,31 +130,32 @@ def _nothing(account: Account, machine: Machine) -> str:
     return "only faster tests or more cores would help"
 
 
-def _changes(account: Account, machine: Machine) -> Iterator[Change]:
+def _changes(account: Account, machine: Machine, advice: Advice | None) -> Iterator[Change]:
     """What could be changed, each by itself."""
-    yield from _more_at_once(account, machine)
-    yield from _another_order(account, machine)
-    yield from _shorter_chain(account)
-    start = account.idle[Idle.START] / account.lanes
-    if machine.is_spawned:
-        yield Change(account.wall - start, "let workers be forked (see the header)")
+    line = None if advice is None else advice.line()
+    if advice is not None and line is not None and _surely_waits(account, machine):
+        yield Change(advice.best, line)
+    for seconds, what in _other_changes(account, machine):
+        yield Change(seconds, f"{what}, about {_time(seconds)}")
 
 
-def _more_at_once(account: Account, machine: Machine) -> Iterator[Change]:
-    """More workers than cores where tests wait, and as many where they compute."""
+def _surely_waits(account: Account, machine: Machine) -> bool:
+    """Whether tests have waited for more than a core: on a crowded machine who only computes has
+    a part of one."""
+    fair = min(1.0, machine.cores / max(machine.load, 1.0))
+    return account.waiting is not None and 1 - account.waiting <= (1 - _MOSTLY) * fair
+
+
+def _other_changes(account: Account, machine: Machine) -> Iterator[Change]:
     chain = _longest_chain(account).seconds
-    waiting = account.waiting
-    fair = min(1.0, machine.cores / max(machine.load, 1.0))  # of a core, for who computes only
-    mostly_waits = waiting is not None and 1 - waiting <= (1 - _MOSTLY) * fair
-    if waiting is not None and mostly_waits and not machine.is_adaptive:
-        cpu = (1 - waiting) * account.work
-        workers = min(_PER_CORE * machine.cores, account.tests)
-        least = max(chain, cpu / machine.cores, account.work / workers) + _START * workers
-        said = f"tests waited {waiting:.0%} of the time: try -n adaptive"
-        yield Change(least, said)
-    elif account.lanes < machine.cores and account.tests > account.lanes:
+    if account.lanes < machine.cores and account.tests > account.lanes:
         lanes = min(machine.cores, account.tests)
         yield Change(max(chain, account.work / lanes), f"-n {machine.cores} uses all cores")
+    yield from _another_order(account, machine)
+    yield from _shorter_chain(account)
+    if machine.is_spawned:
+        start = account.idle[Idle.START] / account.lanes
+        yield Change(account.wall - start, "let workers be forked (see the header)")
 
 
 def _another_order(account: Account, machine: Machine) -> Iterator[Change]:

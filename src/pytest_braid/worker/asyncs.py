@@ -12,6 +12,9 @@ from pytest_braid.seam import closures, fixtures
 
 SEED_MARK = "asyncio_cooperative"
 
+only_marked: Final = pytest.StashKey[bool]()
+"""Set where nobody has asked for tasks but the tests that have this mark."""
+
 
 def is_task(item: pytest.Item) -> bool:
     """Whether it is an async test that runs in our event loop: one that is marked for asyncio, by
@@ -21,7 +24,7 @@ def is_task(item: pytest.Item) -> bool:
         return False
     if item.get_closest_marker(SEED_MARK) is not None:
         return not inspect.isasyncgenfunction(function_of(item))
-    if not inspect.iscoroutinefunction(function_of(item)):
+    if not inspect.iscoroutinefunction(function_of(item)) or only_marked in item.config.stash:
         return False
     if item.get_closest_marker("trio") is not None:
         return False

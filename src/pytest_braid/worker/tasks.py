@@ -19,6 +19,7 @@ from pytest_braid.model.limits import Limit
 from pytest_braid.seam.coverage import tell_greenlets_apart
 from pytest_braid.seam.session import has_pytest_timeout
 from pytest_braid.seam.xunit import await_async_ones
+from pytest_braid.worker.asyncs import SEED_MARK
 from pytest_braid.worker.heartbeat import Heartbeat, lines_of
 from pytest_braid.worker.leaks import Leaks
 from pytest_braid.worker.patience import Deadline, frames_of, timeout_of, traceback_of
@@ -61,6 +62,8 @@ class Tasks:
         self.hub = Hub()
         self._root = config.rootpath
         self._common = limit
+        marked = config.pluginmanager.get_plugin("braid-cooperative")
+        self._of_marked: Limit | None = getattr(marked, "limit", None)
         self._heard = heard
         self._heartbeat: Heartbeat | None = None
         self._has_marks = not has_pytest_timeout(config)
@@ -106,9 +109,10 @@ class Tasks:
 
     def _limit_of(self, item: pytest.Item) -> Limit | None:
         seconds = timeout_of(item) if self._has_marks else None
-        if seconds is None:
-            return self._common
-        return Limit(seconds, "its mark timeout") if seconds else None
+        if seconds is not None:
+            return Limit(seconds, "its mark timeout") if seconds else None
+        limits = [self._common, self._of_marked if item.get_closest_marker(SEED_MARK) else None]
+        return min(filter(None, limits), default=None)
 
     def test_here(self) -> int | None:
         """The test whose code this is, if it runs as one of these tasks."""
@@ -137,11 +141,12 @@ class Tasks:
         waited: list[float],
         task: asyncio.Task[BaseException | None],
     ) -> None:
-        for deadline in self.running[test].deadlines:
+        running = self.running[test]
+        for deadline in running.deadlines:
             deadline.clear()
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        over = Over(test, self.running[test].number, reports, error, waited=sum(waited))
-        self._over.append(over)
+        cpu = running.strand.cpu
+        self._over.append(Over(test, running.number, reports, error, cpu, sum(waited)))
         self._stop()
 
     def _stop(self) -> None:

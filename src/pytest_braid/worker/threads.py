@@ -26,7 +26,6 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
-from pytest_braid.worker.asyncs import is_task
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
@@ -251,7 +250,7 @@ class ThreadStrands(MainStrand):
                 test = self._aside.popleft()
                 self._reporter.begin(test)
                 self._claim.set(test)
-                if self._tasks is not None and is_task(self.items[test]):
+                if self._tasks is not None and self._tasks.prepare(self.items[test]):
                     self._tasks.hub.run(partial(self._protect, self.items[test], self._later()))
                 else:
                     yield from self._alone(self.items[test])

@@ -132,7 +132,12 @@ class Teller:
 def at_once(config: pytest.Config) -> tuple[int, int]:
     """How many tests this worker is to run at once: in threads, and as tasks."""
     workerinput: dict[str, int] = config.workerinput  # type: ignore[attr-defined]
-    return workerinput.get("threads", 0), workerinput.get("tasks", 0)
+    threads, tasks = workerinput.get("threads", 0), workerinput.get("tasks", 0)
+    if not tasks and config.pluginmanager.hasplugin("braid-cooperative"):
+        from pytest_braid.worker.asyncs import only_marked
+
+        config.stash[only_marked], tasks = True, 1
+    return threads, tasks
 
 
 def _finder_of_reasons(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
