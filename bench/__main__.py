@@ -50,7 +50,7 @@ PLANS = {
     ),
     "run": Plan("the suites that are named"),
     **{
-        name: Plan(f"{special.title}, in {special.unit}", rounds=special.rounds)
+        name: Plan(f"{special.title}, in {special.unit}".replace("%", "%%"), rounds=special.rounds)
         for name, special in SPECIALS.items()
     },
 }

@@ -24,6 +24,16 @@ SUBCOMMANDS = (
         "what earlier runs have taught: show it, export, import, merge it",
         "pytest_braid.history.command",
     ),
+    Subcommand(
+        "timeline",
+        "draw a run from its log (--braid-log): a page for any browser, or a trace for Perfetto",
+        "pytest_braid.report.timeline_command",
+    ),
+    Subcommand(
+        "explain",
+        "where a test of a logged run ran, when, why there, and what it waited for",
+        "pytest_braid.report.explain_command",
+    ),
 )
 
 

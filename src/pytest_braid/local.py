@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ import pytest
 
 from pytest_braid.compat.asyncio_cooperative import MARK, is_cooperative, max_tasks
 from pytest_braid.compat.threaded import THREADS, is_concurrent
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.log import EventLog
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
 from pytest_braid.model import events as e
 from pytest_braid.model.limits import Limit
 from pytest_braid.options import is_watched, limit_of, tasks_of, threads_of
+from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
@@ -40,13 +42,21 @@ class Local:
         tasks: int = 0,
         log: Path | None = None,
         aside: Callable[[pytest.Item], str | None] | None = None,
+        timeline: Sequence[Path] = (),
     ) -> None:
         self._threads = threads
         self._tasks = tasks
         self._aside = aside or reason_for(threads, tasks)
-        self._log = None if log is None else EventLog(log)
+        self._audience = Audience()
+        if log is not None:
+            self._audience.write(EventLog(log))
+        self._timeline = timeline
+        self._story = Story()
+        if timeline:
+            self._audience.join(self._story, hears_reports=True)
         self._strands = Strands((), threads, tasks)
         self._nodeids: tuple[str, ...] = ()
+        self._numbers: dict[str, int] = {}
 
     def pytest_report_header(self) -> str:
         if not self._tasks:
@@ -69,6 +79,7 @@ class Local:
     def _run(self, session: pytest.Session) -> None:
         asides = [*map(self._aside, session.items)]
         self._strands = Strands(asides, self._threads, self._tasks)
+        self._audience.join(self._strands)
         self._record_start(session, tuple(asides))
         with closing(Items(len(session.items))) as queue:
             strands = make_strands(
@@ -100,12 +111,26 @@ class Local:
         )
         self._record(started)
         self._nodeids = tuple(item.nodeid for item in session.items)
+        self._numbers = {nodeid: number for number, nodeid in enumerate(self._nodeids)}
         self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
 
     def _record(self, event: e.RunEvent) -> None:
-        self._strands.event(event)
-        if self._log is not None:
-            self._log.event(event)
+        self._audience.event(event)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        number = self._numbers.get(report.nodeid)
+        if self._audience.hears_reports and number is not None:
+            self._record(
+                e.Reported(
+                    worker=0,
+                    test=number,
+                    when=str(report.when),
+                    outcome=report.outcome,
+                    duration=report.duration,
+                    at=time.monotonic(),
+                )
+            )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         chosen = terminalreporter.config.option.braid_explain
@@ -114,9 +139,9 @@ class Local:
         write_strands(terminalreporter, self._strands, self._nodeids)
 
     def pytest_unconfigure(self) -> None:
-        if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=(), at=time.monotonic()))
-            self._log.close()
+        self._record(e.RunEnded(unfinished=(), at=time.monotonic()))
+        self._audience.close()
+        write_timelines(self._story, self._timeline)
 
 
 def make_strands(
@@ -219,8 +244,9 @@ class Teller:
     def resume(self, test: int) -> None:
         self._test = test
 
-    def done(self, cpu: float | None = None) -> None:
-        self._record(e.Finished(worker=0, test=self._test, cpu=cpu, at=self.clock()))
+    def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
+        over = e.Finished(worker=0, test=self._test, cpu=cpu, waited=waited, at=self.clock())
+        self._record(over)
 
 
 def run_marked(session: pytest.Session) -> bool | None:

@@ -65,6 +65,10 @@ class Settings(NamedTuple):
     """Whether groups are kept apart as pytest-mp does (``--mp``)."""
     explain: str | None = None
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
+    timeline: tuple[Path, ...] = ()
+    """Files that are to show the run; their endings say how."""
+    progress: str = "auto"
+    """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
     tasks: int = 0
@@ -145,6 +149,8 @@ def settings_of(config: pytest.Config) -> Settings | None:
         resources=resources_of(config),
         is_mp=is_mp,
         explain=option.braid_explain,
+        timeline=tuple(map(Path, option.braid_timeline)),
+        progress=progress_of(config),
         threads=threads,
         tasks=tasks,
         most_workers=most_workers,
@@ -316,6 +322,23 @@ def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
             )
         limits[name] = int(count)
     return tuple(limits.items())
+
+
+PROGRESS = ("auto", "on", "off")
+
+
+def progress_of(config: pytest.Config) -> str:
+    """``--braid-progress``, or the ini key ``braid_progress``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.braid_progress or config.getini("braid_progress") or "auto"
+    if given not in PROGRESS:
+        raise pytest.UsageError(
+            f"the ini option braid_progress: {given!r} is not one of {', '.join(PROGRESS)}"
+        )
+    return str(given)
 
 
 def _restarts(given: str | int | None) -> int | None:

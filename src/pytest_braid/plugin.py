@@ -154,6 +154,18 @@ def spec_fault(text: str) -> str | None:
     )
 
 
+def timeline_value(text: str) -> str:
+    """A value of ``--braid-timeline``: its ending says what it is to be."""
+    import argparse
+
+    if text.endswith((".html", ".json")):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} ends neither in .html, a page that any browser shows, nor in .json, a trace for "
+        "Perfetto (ui.perfetto.dev) or chrome://tracing"
+    )
+
+
 def start_method_value(text: str) -> str:
     """The value of ``--start-method``."""
     import argparse
@@ -372,6 +384,26 @@ OPTIONS = (
         "Write what happens in the run to this file, one JSON object a line.",
         {"dest": "braid_log", "metavar": "PATH"},
     ),
+    Option(
+        ("--braid-timeline",),
+        "Draw which test ran where and when, and what was waited for, into this file: FILE.html, a "
+        "page that any browser shows, or FILE.json, a trace for Perfetto; may be repeated.",
+        {
+            "dest": "braid_timeline",
+            "metavar": "FILE",
+            "action": "append",
+            "type": timeline_value,
+            "default": [],
+        },
+    ),
+    Option(
+        ("--braid-progress",),
+        "Show below the output how far the run is, what runs for how long, and what has failed. "
+        "'auto': on a terminal, unless with -q or console_output_style = classic; elsewhere only "
+        "a line when no test has ended for a minute; 'on': with -q, too, and elsewhere a line "
+        "every 15 seconds; 'off': never. Default: the ini option braid_progress; without it, auto.",
+        {"dest": "braid_progress", "metavar": "WHEN", "choices": ("auto", "on", "off")},
+    ),
 )
 
 
@@ -438,6 +470,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_history", "Learn from earlier runs: on, read, off (--braid-history).")
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
+    parser.addini("braid_progress", "How far the run is: auto, on, off (--braid-progress).")
     parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
     parser.addini(
         "braid_strict_tasks",
@@ -613,7 +646,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
         option = config.option
         log = option.braid_log and Path(option.braid_log)
-        config.pluginmanager.register(Local(option.threads, option.tasks, log), "braid-local")
+        timeline = [Path(path) for path in option.braid_timeline]
+        config.pluginmanager.register(
+            Local(option.threads, option.tasks, log, timeline=timeline), "braid-local"
+        )
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
@@ -739,6 +775,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         return (
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
+        )
+    if config.option.braid_timeline and not config.option.threads:
+        return (
+            "braid: no timeline of this run: tests run one after another in this process (-n N "
+            "makes workers)"
         )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None

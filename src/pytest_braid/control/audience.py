@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from pytest_braid.control.log import EventLog
 from pytest_braid.model.commands import Command
 from pytest_braid.model.events import RunEvent
 
@@ -23,12 +24,29 @@ class Audience:
 
     def __init__(self) -> None:
         self._readers: Sequence[Reader] = ()
+        self._log: EventLog | None = None
         self.hears_reports = False
 
     def join(self, reader: Reader, *, hears_reports: bool = False) -> None:
         """From now on ``reader`` is told, too."""
         self._readers = (*self._readers, reader)
         self.hears_reports |= hears_reports
+
+    def write(self, log: EventLog) -> None:
+        """From now on there is a log."""
+        self._log = log
+        self.join(log, hears_reports=True)
+
+    def rest(self) -> None:
+        """Nothing more is to be told for now."""
+        if self._log is not None:
+            self._log.flush()
+
+    def close(self) -> None:
+        """The run is over."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def event(self, event: RunEvent) -> None:
         for reader in self._readers:
@@ -37,7 +55,3 @@ class Audience:
     def command(self, command: Command, at: float) -> None:
         for reader in self._readers:
             reader.command(command, at)
-
-    @property
-    def is_there(self) -> bool:
-        return bool(self._readers)

@@ -20,6 +20,7 @@ from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, Slots
+from pytest_braid.control.progress import Shown
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
 from pytest_braid.control.watch import Limits, Watch
@@ -66,6 +67,7 @@ class Loop:
         make_node: Callable[[int], Node],
         limits: Limits,
         audience: Audience,
+        progress: Shown | None,
         started: Callable[[int], None],
         meter: Meter | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class Loop:
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
         self._audience = audience
+        self._progress = progress
         self._started = started
         self._meter = meter
         self._workers: dict[int, Worker] = {}
@@ -105,6 +108,9 @@ class Loop:
         """
         with ExitStack() as stack:
             stack.callback(self._replay.finish)
+            if self._progress is not None:
+                stack.callback(self._progress.close)
+                self._live.let(self._progress.take_away)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
@@ -136,10 +142,11 @@ class Loop:
                 self._turn()
 
     def _turn(self) -> None:
+        self._audience.rest()
         at = time.monotonic()
         meter = None if self._meter is None else self._meter.wait(at)
-        due = self._watch.wait(at), self._live.patience(), meter
-        waits = [wait for wait in due if wait is not None]
+        found = (self._watch.wait(at), self._live.patience(), self._show_progress(at), meter)
+        waits = [wait for wait in found if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
@@ -160,6 +167,13 @@ class Loop:
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
+
+    def _show_progress(self, at: float) -> float | None:
+        """Milliseconds until that is to be done again."""
+        if self._progress is None:
+            return None
+        self._progress.rest(at)
+        return self._progress.patience(at)
 
     def _measure(self) -> None:
         if self._meter is not None:
@@ -347,7 +361,12 @@ class Loop:
 
     def _finished(self, worker: Worker, said: m.Done) -> None:
         finished = e.Finished(
-            worker=worker.number, test=said.test, cpu=said.cpu, memory=said.memory, at=said.at
+            worker=worker.number,
+            test=said.test,
+            cpu=said.cpu,
+            memory=said.memory,
+            waited=said.waited,
+            at=said.at,
         )
         self._tell(finished)
 
@@ -360,20 +379,6 @@ class Loop:
         self._replay.begun(said.test)
         started = e.Started(worker=worker.number, test=said.test, strand=said.strand, at=said.at)
         self._tell(started)
-
-    def _on_task(self, worker: Worker, said: m.Extended | m.LoopBlocked) -> None:
-        if isinstance(said, m.Extended):
-            self._watch.extended(worker, said.test, said.seconds)
-            return
-        self._audience.event(
-            e.LoopBlocked(
-                worker=worker.number,
-                test=said.test,
-                seconds=said.seconds,
-                stack=said.stack,
-                at=time.monotonic(),
-            )
-        )
 
     def _on_rare_message(
         self,
@@ -395,14 +400,19 @@ class Loop:
     ) -> None:
         match said:
             case m.Ready():
-                worker.is_ready = True
-                self._watch_end(worker)  # it may have been dismissed before it was
-                self._slots.ready(worker.slot)
-                if self._meter is not None:
-                    self._meter.ready(worker.number, said.pid, time.monotonic())
-                self._tell(e.WorkerReady(worker=worker.number, at=said.at))
-            case m.Extended() | m.LoopBlocked():
-                self._on_task(worker, said)
+                self._got_ready(worker, said)
+            case m.Extended():
+                self._watch.extended(worker, said.test, said.seconds)
+            case m.LoopBlocked():
+                self._audience.event(
+                    e.LoopBlocked(
+                        worker=worker.number,
+                        test=said.test,
+                        seconds=said.seconds,
+                        stack=said.stack,
+                        at=time.monotonic(),
+                    )
+                )
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
             case m.Stopping():
@@ -422,6 +432,14 @@ class Loop:
                 self._said_goodbye(worker, said)
             case _:
                 self._on_collection(worker, said)
+
+    def _got_ready(self, worker: Worker, said: m.Ready) -> None:
+        worker.is_ready = True
+        self._watch_end(worker)  # it may have been dismissed before it was
+        self._slots.ready(worker.slot)
+        if self._meter is not None:
+            self._meter.ready(worker.number, said.pid, time.monotonic())
+        self._tell(e.WorkerReady(worker=worker.number, at=said.at))
 
     def _interrupted(self, worker: Worker, said: m.Interrupted) -> None:
         if self.interrupts.said is None:
@@ -559,8 +577,7 @@ class Loop:
         todo = deque(commands)
         while todo:
             command = todo.popleft()
-            if self._audience.is_there:
-                self._audience.command(command, time.monotonic())
+            self._audience.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:

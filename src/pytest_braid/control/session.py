@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -23,7 +24,12 @@ from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_advice, write_explanation, write_strands
+from pytest_braid.control.tails import (
+    write_explanation,
+    write_strands,
+    write_timelines,
+    write_verdict,
+)
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
@@ -36,11 +42,15 @@ from pytest_braid.control.texts import (
 from pytest_braid.model import events as e
 from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
+from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.account import Account
 from pytest_braid.report.advice import Advice, Way
+from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
+from pytest_braid.report.verdict import Machine
 from pytest_braid.report.waits import Waits
-from pytest_braid.seam import output
+from pytest_braid.seam import below, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
 from pytest_braid.seam.live import share_log_file
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop
+    from pytest_braid.control.progress import Shown
     from pytest_braid.control.replay import Replay
     from pytest_braid.control.summary import Summary
     from pytest_braid.schedule.scheduler import Scheduler
@@ -95,8 +106,9 @@ class Settings(Protocol):
     @property
     def threads(self) -> int: ...
     @property
-    def tasks(self) -> int: ...
-    def for_workers(self) -> dict[str, Any]: ...
+    def timeline(self) -> tuple[Path, ...]: ...
+    @property
+    def progress(self) -> str: ...
     @property
     def history(self) -> str: ...
     @property
@@ -107,6 +119,9 @@ class Settings(Protocol):
     def faster(self) -> tuple[tuple[str, int], ...]: ...
     @property
     def keeps_order(self) -> bool: ...
+    @property
+    def tasks(self) -> int: ...
+    def for_workers(self) -> dict[str, Any]: ...
 
 
 class Controller:
@@ -134,9 +149,11 @@ class Controller:
         self._loop: Loop | None = None
         self._summary: Summary | None = None
         self._audience = Audience()
+        self._story: Story | None = None
+        self._account = Account(dict(settings.resources))
         self._memory = Memory(config, settings.history)
         self._advice: Advice | None = None
-        self._log: EventLog | None = None
+        self._estimates = Estimates()
         self._waits: Waits | None = None
         self._strands: Strands | None = None
         self._unfinished: list[int] = []
@@ -170,8 +187,11 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
-            self._log = EventLog(self._settings.log)
-            self._audience.join(self._log, hears_reports=True)
+            self._audience.write(EventLog(self._settings.log))
+        if self._settings.timeline or self._settings.explain:
+            self._story = Story()
+            self._audience.join(self._story, hears_reports=True)
+        self._audience.join(self._account)
         self._memory.join(self._audience)
         if self._settings.faster:
             ways = tuple(Way(*way) for way in self._settings.faster)
@@ -183,9 +203,9 @@ class Controller:
                 workers=self._settings.workers,
                 mode=self._mode,
                 wall=time.time(),
+                at=time.monotonic(),
                 threads=self._settings.threads,
                 tasks=self._settings.tasks,
-                at=time.monotonic(),
             )
         )
         refuse_remote_modules(session.config)
@@ -235,15 +255,25 @@ class Controller:
             asides = tuple(test.aside for test in said.tests)
             self._strands = Strands(asides, self._settings.threads, self._settings.tasks)
             self._audience.join(self._strands)
-        nodeids = tuple(test.nodeid for test in said.tests)
-        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic()))
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
-        self._scheduler = self._make_scheduler(tests, how, self._memory.estimates(said))
+        self._estimates = self._memory.estimates(said)
+        self._scheduler = self._make_scheduler(tests, how, self._estimates)
         self._mode_name = how.name
+        self._tell_tests(tests, asides)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
+
+    def _tell_tests(self, tests: Sequence[m.Test], asides: tuple[str | None, ...]) -> None:
+        """To all that want to hear of the run."""
+        needs = {n: test.needs for n, test in enumerate(tests) if test.needs != PLAIN}
+        nodeids = tuple(test.nodeid for test in tests)
+        if self._settings.explain is not None:
+            self._waits = Waits(nodeids, needs)
+            self._audience.join(self._waits)
+        at = time.monotonic()
+        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, needs=needs, at=at))
 
     def _strands_of_worker(self) -> int:
         """How many tests a worker runs at once. Those that are neither for threads nor for tasks
@@ -270,7 +300,7 @@ class Controller:
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
-            tells_waits=wanted.explain is not None or wanted.log is not None,
+            tells_waits=True,
             strands=self._strands_of_worker(),
             keeps_order=wanted.keeps_order,
             most_workers=self._most_workers,
@@ -279,10 +309,8 @@ class Controller:
             specs = specs_of_groups(tests)
         else:
             specs = specs_of(tests, self._mode, wanted.workers, how.split)
-        if wanted.explain is not None:
-            nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
-            self._waits = Waits(nodeids, needs)
-            self._audience.join(self._waits)
+        if wanted.is_mp or (self._mode.by_unit and self._mode is not Mode.EACH):
+            self._account.units = {spec.index: spec.unit for spec in specs if spec.unit is not None}
         return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
@@ -376,11 +404,26 @@ class Controller:
                 self._settings.threads + 1 if self._settings.tasks else None,
             ),
             audience=self._audience,
+            progress=self._show_progress(len(tests) * (self._settings.workers if is_each else 1)),
             started=self._show_started,
             meter=None if self._most_workers is None else Meter(self._settings.cores),
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
+
+    def _show_progress(self, total: int) -> Shown | None:
+        """How far the run is; from now on, if at all."""
+        from pytest_braid.control.progress import Failures, shown
+        from pytest_braid.report.progress import Progress
+
+        nodeids = [test.nodeid for test in self._intake.tests]
+        by_count = below.progress_style(self._config) == "count"
+        progress = Progress(nodeids, total, self._estimates.durations, by_count=by_count)
+        found = shown(self._config, self._settings.progress, progress)
+        if found is not None:
+            self._audience.join(progress)
+            self._config.pluginmanager.register(Failures(progress), "braid-failures")
+        return found
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -435,8 +478,9 @@ class Controller:
         if self._loop is not None and self._loop.different:
             session.exitstatus = COLLECTIONS_DIFFER
         self._audience.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
-        if self._log is not None:
-            self._log.close()
+        self._audience.close()
+        if self._story is not None:
+            write_timelines(self._story, self._settings.timeline)
         self._memory.write()
         self._intake.remember_nodeids()
 
@@ -487,21 +531,34 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
-        readers = [reader for reader in (self._strands, self._waits) if reader is not None]
+        found = (self._story if self._settings.explain else None, self._strands, self._waits)
+        readers = [reader for reader in found if reader is not None]
         nodeids = [test.nodeid for test in self._intake.tests]
         if self._settings.explain is not None and readers:
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
             write_strands(terminalreporter, self._strands, nodeids)
-        if self._advice is not None and not self._unfinished:
-            write_advice(terminalreporter, self._advice)
+        if self._loop is not None:
+            self._account.close()
+            advice = None if self._unfinished else self._advice
+            write_verdict(terminalreporter, self._account, self._machine(), advice)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
+
+    def _machine(self) -> Machine:
+        return Machine(
+            cores=self._settings.cores,
+            knows_order=bool(self._estimates.durations),
+            load=os.getloadavg()[0],
+            is_spawned=isinstance(self._zygote, Spawner),
+            mode=str(self._mode),
+            learns=self._settings.history == "on",
+        )
 
 
 def import_what_follows() -> None:
     """While the zygote collects: before, it waits for us, and behind that all wait for us."""
-    from pytest_braid.control import loop, replay, summary, units
+    from pytest_braid.control import loop, progress, replay, summary, units
     from pytest_braid.schedule import scheduler
 
-    _ = loop, replay, summary, units, scheduler
+    _ = loop, progress, replay, summary, units, scheduler

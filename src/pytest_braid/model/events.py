@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pytest_braid.model.needs import Needs
+
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, kw_only=True):
     """Base of all events; ``tag`` is the class name in a log line."""
@@ -45,13 +47,15 @@ class Finished(Event, frozen=True, gc=False, kw_only=True):
 
     ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
     that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
-    ``memory`` is by how many bytes the peak of the process's memory has grown.
+    ``memory`` is by how many bytes the peak of the process's memory has grown. ``waited`` are the
+    seconds that it waited for fixtures that others set up, where tests run at once.
     """
 
     worker: int
     test: int
     cpu: float | None = None
     memory: int = 0
+    waited: float = 0.0
 
 
 class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):
@@ -163,16 +167,23 @@ class RunStarted(Event, frozen=True, gc=False, kw_only=True):
     threads: int = 0
     tasks: int = 0
 
+    @property
+    def strands(self) -> int:
+        """How many tests a worker runs at once."""
+        return max(1, self.threads + self.tasks)
+
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
     """The tests, in the order in which ``test`` counts them.
 
     In mode ``each`` it counts on through one more copy of them for each further worker. ``asides``
-    are the reasons of those that step aside, where tests run at once.
+    are the reasons of those that step aside, where tests run at once; ``needs`` is what those need
+    that need more than a worker.
     """
 
     nodeids: tuple[str, ...]
     asides: tuple[str | None, ...] = ()
+    needs: dict[int, Needs] = {}
 
 
 class Reported(Event, frozen=True, gc=False, kw_only=True):

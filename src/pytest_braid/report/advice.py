@@ -71,6 +71,11 @@ class Advice:
         before = (self._first or self._start) - self._start
         return before + max(self._longest, self.seconds / lanes, self.cpu / self._cores)
 
+    @property
+    def best(self) -> float:
+        """Seconds of the run with the best of the ways."""
+        return min(self.estimate(way.lanes) for way in self._ways)
+
     def line(self) -> str | None:
         """What to try, if anything."""
         took = self._last - self._start

@@ -290,13 +290,14 @@ class Warned(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Done(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The test is over, its teardown included. Its warnings follow, as in a serial run. ``cpu`` and
-    ``memory`` as in the event."""
+    """The test is over, its teardown included. Its warnings follow, as in a serial run. ``cpu``,
+    ``memory`` and ``waited`` as in the event."""
 
     test: int
     at: float
     cpu: float | None = None
     memory: int = 0
+    waited: float = 0.0
 
 
 class FixtureMade(Message, frozen=True, gc=False, tag=True, array_like=True):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
-from contextvars import ContextVar
 
 from pytest_braid.model.variables import variable
 
 Call = Callable[[], object]
 
-outbox: ContextVar[list[Call] | None] = variable("outbox", None)
+outbox: contextvars.ContextVar[list[Call] | None] = variable("outbox", None)
 """What a test on a strand has reported, until it is told; ``None`` in the main thread."""

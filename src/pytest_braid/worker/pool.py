@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_braid.fixtures.gate import waits
 from pytest_braid.worker.outbox import Call, outbox
 
 _ROOM = 4096
@@ -37,8 +38,10 @@ class Over(NamedTuple):
     strand: int
     reports: list[Call]
     error: BaseException | None
-    cpu: float
-    """Seconds that its thread has computed."""
+    cpu: float | None = None
+    """Seconds that its thread has computed, if it had one."""
+    waited: float = 0.0
+    """Seconds that it has waited for fixtures that others set up."""
 
 
 class Pool:
@@ -95,12 +98,13 @@ class Pool:
         while (given := self._jobs.get()) is not None:
             strand, job, context = given
             reports: list[Call] = []
+            waited: list[float] = []
             self._identities[job.test] = threading.get_ident()
             before = self._cpu()
-            error = context.run(run, job, reports)
+            error = context.run(run, job, reports, waited)
             cpu = self._cpu() - before
             self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error, cpu))
+            self._over.append(Over(job.test, strand, reports, error, cpu, sum(waited)))
             self.ring()
 
     def ring(self) -> None:
@@ -148,8 +152,9 @@ class Pool:
             self._jobs.put(None)
 
 
-def run(job: Job, reports: list[Call]) -> BaseException | None:
+def run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
     outbox.set(reports)
+    waits.set(waited)
     try:
         job.run()
     except BaseException as error:  # noqa: BLE001 -- whoever gave out the job raises it

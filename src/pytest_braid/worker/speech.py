@@ -236,11 +236,13 @@ class Reporter(Spokesman):
         """What is reported from here on is of this test, until it is done."""
         self.test = self._last = test
 
-    def done(self, cpu: float | None = None) -> None:
-        """The test is over; it has computed for ``cpu`` seconds, or for as long as the process."""
+    def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
+        """The test is over; it has computed for ``cpu`` seconds, or for as long as the process, and
+        ``waited`` for fixtures that others set up."""
         assert self.test is not None
         used, grown = self._usage.since_last()
-        self.speech.hold(m.Done(self.test, self.clock(), used if cpu is None else cpu, grown))
+        computed = used if cpu is None else cpu
+        self.speech.hold(m.Done(self.test, self.clock(), computed, grown, waited))
         self.test = None
         for warning in self._warnings:
             self.speech.hold(warning)

@@ -97,14 +97,15 @@ class Tasks:
         """Have a test run, in a copy of this context."""
         number = self._free.pop()
         reports: list[Callable[[], object]] = []
+        waited: list[float] = []
         task, strand = self.hub.start(
-            partial(run, job, reports), copy_context(), name=f"test {job.test}"
+            partial(run, job, reports, waited), copy_context(), name=f"test {job.test}"
         )
         self.running[job.test] = Running(number, task, strand, job.item, [])
         limit = self._limit_of(job.item)
         if limit is not None:
             self.limit(job.test, limit)
-        task.add_done_callback(partial(self._end, job.test, reports))
+        task.add_done_callback(partial(self._end, job.test, reports, waited))
 
     def _limit_of(self, item: pytest.Item) -> Limit | None:
         seconds = timeout_of(item) if self._has_marks else None
@@ -137,13 +138,15 @@ class Tasks:
         self,
         test: int,
         reports: list[Callable[[], object]],
+        waited: list[float],
         task: asyncio.Task[BaseException | None],
     ) -> None:
         running = self.running[test]
         for deadline in running.deadlines:
             deadline.clear()
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        self._over.append(Over(test, running.number, reports, error, running.strand.cpu))
+        cpu = running.strand.cpu
+        self._over.append(Over(test, running.number, reports, error, cpu, sum(waited)))
         self._stop()
 
     def _stop(self) -> None:

@@ -264,8 +264,8 @@ class ThreadStrands(MainStrand):
             running_item.set(None)
             self._tree.forget(item)
 
-    def _end(self, item: pytest.Item, cpu: float | None = None) -> None:
-        self._reporter.done(cpu if self._strands > 1 else None)
+    def _end(self, item: pytest.Item, cpu: float | None = None, waited: float = 0.0) -> None:
+        self._reporter.done(cpu if self._strands > 1 else None, waited)
         self._limit.note(item)
         self._left = item
 
@@ -282,7 +282,7 @@ class ThreadStrands(MainStrand):
         for call in over.reports:
             call()
         if over.error is None:
-            self._end(self.items[over.test], over.cpu)
+            self._end(self.items[over.test], over.cpu, over.waited)
             self._reporter.speech.flush()
         elif self._error is None:
             with self._news:
