@@ -50,13 +50,13 @@ PLANS = {
     ),
     "run": Plan("the suites that are named"),
     **{
-        name: Plan(f"{special.title}, in {special.unit}", rounds=special.rounds)
+        name: Plan(f"{special.title}, in {special.unit}".replace("%", "%%"), rounds=special.rounds)
         for name, special in SPECIALS.items()
     },
 }
 
 
-_OF_BRAID = ("latency", "shared", "threads", "waiting")
+_OF_BRAID = ("latency", "shared", "threads", "waiting", "history", "fixtures", "adaptive")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

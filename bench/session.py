@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.contenders import Installed
 from bench.figures import Figures, Spread, others_load, round_bound, spread, summarise
+from bench.learning import adaptive, fixtures, history
 from bench.measure import Usage
 from bench.specials import (
     controller_cpu,
@@ -51,6 +52,9 @@ SPECIALS = {
     "threads": Special("5,000 tests in threads, CPU of what plain needs", "%", 100, threads, 5),
     "waiting": Special("200 sleeping tests, wall above collection", "s", 1, waiting, 5),
     "shared": Special("fixtures once per run, wall", "s", 1, shared, 5),
+    "history": Special("one 6 s test last, -n 2, wall by two lanes' bound", "%", 100, history, 9),
+    "fixtures": Special("ten parameters, -n 2, wall of what plain needs", "%", 100, fixtures, 9),
+    "adaptive": Special("200 sleeping tests, -n adaptive: times as fast", "x", 1, adaptive, 9),
     "latency": Special("a worker's way to its first test", "ms", 1e3, worker_latency, 9),
 }
 

@@ -212,6 +212,42 @@ def module_fixture(directory: Path, size: float) -> int:
     return modules * parameters * tests
 
 
+def late(directory: Path, size: float) -> int:
+    """120 tests that wait 0.1 s, then one that waits 6 s."""
+    bodies = ["time.sleep(0.1)"] * _scaled(120, size)
+    return _write_modules(directory, [*bodies, f"time.sleep({6 * size:.4f})"], per_module=200)
+
+
+def parameters(directory: Path, size: float) -> int:
+    """A module fixture with ten parameters that waits 0.2 s, and 20 tests of each."""
+    tests, count = _scaled(20, size), 10
+    _write_support(directory)
+    (directory / "test_000.py").write_text(
+        dedent(f"""\
+        import time
+
+        import pytest
+
+
+        @pytest.fixture(scope="module", params=range({count}))
+        def dear(request):
+            time.sleep(0.2)
+            return request.param
+
+
+        @pytest.mark.parametrize("n", range({tests}))
+        def test_one(dear, n):
+            assert dear in range({count})
+        """)
+    )
+    return tests * count
+
+
+def sleeping(directory: Path, size: float) -> int:
+    """200 tests that wait 0.15 s."""
+    return _write_modules(directory, ["time.sleep(0.15)"] * _scaled(200, size), per_module=50)
+
+
 def crashing(directory: Path, size: float) -> int:
     """100 tests that wait 10 ms; the one in the middle kills its process."""
     bodies = ["time.sleep(0.01)"] * _scaled(100, size)
@@ -233,6 +269,9 @@ SCENARIOS: dict[str, Scenario] = {
 LINGERING = Scenario("lingering", "heavy imports, waiting", 6, lingering)
 MANY = Scenario("many", "50,000 parametrized tests", 2, many)
 WAITING = Scenario("waiting", "sleeping tests and fixtures", 1, waiting)
+LATE = Scenario("late", "one long test last, waiting", 2, late)
+PARAMETERS = Scenario("parameters", "ten parameters of a module fixture", 2, parameters)
+SLEEPING = Scenario("sleeping", "200 sleeping tests", 2, sleeping)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
 ONCE = Scenario("once", "a session fixture of 3 s", 8, shared_setup)
 LARGE = Scenario("large", "a session fixture of 100 MB", 4, shared_value)

@@ -45,12 +45,13 @@ RINGS: dict[str, Row] = {
     "fixtures": may("model", "seam", "capture"),
     "worker": may("model", "wire", "seam", "capture", "fixtures"),
     "zygote": may("model", "wire", "seam", "worker"),
-    "control": may("model", "schedule", "wire", "seam", "report"),
+    "control": may("model", "schedule", "wire", "seam", "report", "history"),
     "compat": may("model", "options", "hookspecs", "fixtures"),
     # Single modules beside the rings.
     "local": may("model", "options", "wire", "seam", "worker", "control", "compat", "report"),
     "options": may("model"),
     "hookspecs": may("model"),
+    "__main__": may("history", "report"),  # by name only, one for each subcommand
     "plugin": Row(ANYTHING),
     "__init__": Row(ANYTHING),  # lazily only: see test_importing_the_package_imports_nothing_else
 }

@@ -1,6 +1,7 @@
 """Run a test suite serially, twice, and with braid, and compare all that a user could see.
 
     python tools/differential.py -n 2 -n 8 -- --pyargs networkx
+    python tools/differential.py --with "--tasks 20" -- tests
 
 Everything behind ``--`` is pytest's. For each test: the outcome of every phase with its reason,
 the text of its failure, captured sections, user properties, keywords, warnings, its case in the
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -40,6 +42,7 @@ _VARYING = (
     (re.compile(r"<run>/pytest-of-[^/]+/pytest-\d+(/popen-\w+)?"), "<basetemp>"),
     (re.compile(r"(<basetemp>/[^/\s'\"]*?\D)\d+\b"), r"\1<number>"),
     (re.compile(r"/tmp/tmp\w{8}"), "<tmp>"),  # noqa: S108 -- a name to look for
+    (re.compile(r"\bTask-\d+\b"), "<task>"),
     (re.compile(r"\b0x(\.\.\.)?[0-9a-f]{4,}\b"), "<address>"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|us|seconds)\b( \(\d+:\d\d:\d\d\))?"), "<seconds>"),
 )
@@ -69,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in _set_aside_report(set_aside(first, second), asked.most):
             print(line, flush=True)
         same = True
-        for workers in asked.workers or ["2"]:
-            braid = _run(asked, folder, f"n{workers}", "-p", "braid", "-n", workers)
+        for name, options in runs_asked(asked):
+            braid = _run(asked, folder, name, "-p", "braid", *options)
             found = differences(first, second, braid)
             same = same and braid.exit is not None and not found
             for line in _differences_report(first, braid, found, asked.most):
@@ -83,12 +86,23 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare a test suite's serial runs with its runs under braid."
     )
     parser.add_argument("-n", dest="workers", action="append", help="braid's -n; may be repeated")
+    parser.add_argument(
+        "--with", dest="options", action="append", help="other options; may be repeated"
+    )
     parser.add_argument("--python", default=sys.executable, help="interpreter that has the suite")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for each run")
     parser.add_argument("--folder", help="where to leave records, junit files and output")
     parser.add_argument("--most", type=int, default=20, help="differences to print for each run")
     parser.add_argument("pytest", nargs="*", help="pytest's own arguments, behind --")
     return parser
+
+
+def runs_asked(asked: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+    """The runs with braid, each with its options."""
+    for number, options in enumerate(asked.options or (), 1):
+        yield f"with-{number}", shlex.split(options)
+    for workers in asked.workers or ([] if asked.options else ["2"]):
+        yield f"n{workers}", ["-n", workers]
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -1,7 +1,12 @@
 """pytest-braid: run a test suite in every way Python can overlap work, with serial results."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pytest_braid.compat.lock import Lock as Lock
+
 _PUBLIC = {
     "shared_fixture": "pytest_braid.fixtures.shared",
+    "Lock": "pytest_braid.plugin",
     "concurrent_test": "pytest_braid.compat.threaded",
     "concurrent_function_fixture": "pytest_braid.compat.threaded",
     "generate_tests": "pytest_braid.compat.threaded",

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_braid.compat.asyncio_cooperative import MARK, is_cooperative, max_tasks
 from pytest_braid.compat.threaded import THREADS, is_concurrent
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.log import EventLog
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
 from pytest_braid.model import events as e
-from pytest_braid.options import is_watched, threads_of
+from pytest_braid.model.limits import Limit
+from pytest_braid.options import is_watched, limit_of, tasks_of, threads_of
+from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
 from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.aside import reason_for
+from pytest_braid.worker.asyncs import only_marked
 from pytest_braid.worker.threads import ThreadStrands
 
 
@@ -37,13 +42,21 @@ class Local:
         tasks: int = 0,
         log: Path | None = None,
         aside: Callable[[pytest.Item], str | None] | None = None,
+        timeline: Sequence[Path] = (),
     ) -> None:
         self._threads = threads
         self._tasks = tasks
         self._aside = aside or reason_for(threads, tasks)
-        self._log = None if log is None else EventLog(log)
+        self._audience = Audience()
+        if log is not None:
+            self._audience.write(EventLog(log))
+        self._timeline = timeline
+        self._story = Story()
+        if timeline:
+            self._audience.join(self._story, hears_reports=True)
         self._strands = Strands((), threads, tasks)
         self._nodeids: tuple[str, ...] = ()
+        self._numbers: dict[str, int] = {}
 
     def pytest_report_header(self) -> str:
         if not self._tasks:
@@ -55,6 +68,10 @@ class Local:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return None  # pytest says why, and runs nothing
+        if not self._tasks and any(map(is_cooperative, session.items)):
+            self._tasks = max_tasks(session.config)
+            self._aside = reason_for(self._threads, self._tasks)
+            session.config.stash[only_marked] = True
         if session.items:
             self._run(session)
         return True
@@ -62,10 +79,17 @@ class Local:
     def _run(self, session: pytest.Session) -> None:
         asides = [*map(self._aside, session.items)]
         self._strands = Strands(asides, self._threads, self._tasks)
+        self._audience.join(self._strands)
         self._record_start(session, tuple(asides))
         with closing(Items(len(session.items))) as queue:
             strands = make_strands(
-                session, queue, asides, self._record, threads=self._threads, tasks=self._tasks
+                session,
+                queue,
+                asides,
+                self._record,
+                threads=self._threads,
+                tasks=self._tasks,
+                timeout=limit_of(session.config),
             )
             for item, nextitem in strands.tests():
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -76,25 +100,48 @@ class Local:
 
     def _record_start(self, session: pytest.Session, asides: tuple[str | None, ...]) -> None:
         at = time.monotonic()
-        self._record(e.RunStarted(run="", workers=0, mode="no", wall=time.time(), at=at))
+        started = e.RunStarted(
+            run="",
+            workers=0,
+            mode="no",
+            wall=time.time(),
+            threads=self._threads,
+            tasks=self._tasks,
+            at=at,
+        )
+        self._record(started)
         self._nodeids = tuple(item.nodeid for item in session.items)
+        self._numbers = {nodeid: number for number, nodeid in enumerate(self._nodeids)}
         self._record(e.TestsCollected(nodeids=self._nodeids, asides=asides, at=at))
 
     def _record(self, event: e.RunEvent) -> None:
-        self._strands.event(event)
-        if self._log is not None:
-            self._log.event(event)
+        self._audience.event(event)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        number = self._numbers.get(report.nodeid)
+        if self._audience.hears_reports and number is not None:
+            self._record(
+                e.Reported(
+                    worker=0,
+                    test=number,
+                    when=str(report.when),
+                    outcome=report.outcome,
+                    duration=report.duration,
+                    at=time.monotonic(),
+                )
+            )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         chosen = terminalreporter.config.option.braid_explain
         if chosen is not None:
             write_explanation(terminalreporter, self._nodeids, chosen, [self._strands])
-        write_strands(terminalreporter, self._strands)
+        write_strands(terminalreporter, self._strands, self._nodeids)
 
     def pytest_unconfigure(self) -> None:
-        if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=(), at=time.monotonic()))
-            self._log.close()
+        self._record(e.RunEnded(unfinished=(), at=time.monotonic()))
+        self._audience.close()
+        write_timelines(self._story, self._timeline)
 
 
 def make_strands(
@@ -105,13 +152,22 @@ def make_strands(
     *,
     threads: int,
     tasks: int = 0,
+    timeout: Limit | None = None,
 ) -> ThreadStrands:
     """Strands for the items of a session that has no worker."""
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
     return ThreadStrands(
-        session, queue, claim, teller, limit, threads=threads, tasks=tasks, asides=asides
+        session,
+        queue,
+        claim,
+        teller,
+        limit,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=timeout,
     )
 
 
@@ -181,22 +237,45 @@ class Teller:
     def announce(self, test: int, strand: int = 0) -> None:
         self._record(e.Started(worker=0, test=test, strand=strand, at=self.clock()))
 
+    def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
+        at = self.clock()
+        self._record(e.LoopBlocked(worker=0, test=test, seconds=seconds, stack=stack, at=at))
+
     def resume(self, test: int) -> None:
         self._test = test
 
-    def done(self) -> None:
-        self._record(e.Finished(worker=0, test=self._test, at=self.clock()))
+    def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
+        over = e.Finished(worker=0, test=self._test, cpu=cpu, waited=waited, at=self.clock())
+        self._record(over)
 
 
-def run_concurrent(session: pytest.Session) -> bool | None:
-    """What ``generate_tests`` of pytest-threaded asks for: its tests run at once, without any
-    option. All other tests run one after another, as ever."""
-    if is_watched(session.config.option) or not any(map(is_concurrent, session.items)):
+def run_marked(session: pytest.Session) -> bool | None:
+    """What marks of seeds ask for, without any option: tests of pytest-threaded run at once in
+    threads, those of pytest-asyncio-cooperative as tasks. All other tests run one after another, as
+    ever."""
+    config = session.config
+    is_alone = is_watched(config.option)
+    threads = 0
+    if not is_alone and any(map(is_concurrent, session.items)):
+        threads = threads_of(config) or THREADS
+    tasks = 0
+    if any(map(is_cooperative, session.items)) and not config.option.collectonly:
+        tasks = 1 if is_alone else tasks_of(config) or max_tasks(config)
+        config.stash[only_marked] = True
+    if not threads + tasks:
         return None
-    threads = threads_of(session.config) or THREADS
-    output.say(
-        session.config, f"braid: tests marked 'concurrent' run in threads, {threads} at once"
-    )
-    reason = reason_for(threads, 0)
-    local = Local(threads, aside=lambda item: reason(item) if is_concurrent(item) else "no mark")
+    if threads:
+        output.say(config, f"braid: tests marked 'concurrent' run in threads, {threads} at once")
+    if tasks:
+        output.say(config, f"braid: tests marked '{MARK}' run as tasks, {tasks} at once")
+    find = reason_for(threads, tasks)
+
+    def why(item: pytest.Item) -> str | None:
+        if is_alone:
+            return "somebody looks at it"
+        return find(item) if is_concurrent(item) or is_cooperative(item) else "no mark"
+
+    log = config.option.braid_log
+    local = Local(threads, tasks, Path(log) if log else None, why)
+    config.pluginmanager.register(local, "braid-local")
     return local.pytest_runtestloop(session)

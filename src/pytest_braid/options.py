@@ -28,6 +28,9 @@ _LOOKS_ONLY = (
 nothing would be gained by workers, and what they print would be lost."""
 
 
+_ORDERS = ("failedfirst", "newfirst")
+"""Options (by dest) with which tests come in an order that the user wants."""
+
 _STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 """Options (by dest) that stop at the first failure; the last two imply the first, but later."""
 
@@ -62,10 +65,32 @@ class Settings(NamedTuple):
     """Whether groups are kept apart as pytest-mp does (``--mp``)."""
     explain: str | None = None
     """Which tests are to be explained: their node id or the beginning of it; all, if empty."""
+    timeline: tuple[Path, ...] = ()
+    """Files that are to show the run; their endings say how."""
+    progress: str = "auto"
+    """Whether to show how far the run is: ``auto``, ``on``, ``off``."""
     threads: int = 0
     """How many tests a worker runs at once, each in a thread; 0: one at a time, in its main one."""
     tasks: int = 0
     """How many async tests it runs at once, as tasks; 0: they run as any other test does."""
+    most_workers: int | None = None
+    """How many there may be while tests wait (``-n adaptive``)."""
+    cores: int = 1
+    """How many of them the run may use."""
+    faster: tuple[tuple[str, int], ...] = ()
+    """What to try where tests wait, and how many run at once then."""
+    history: str = "on"
+    """Whether to learn from earlier runs, and from this one: ``on``, ``read``, ``off``."""
+    keeps_order: bool = False
+    """Whether the user has asked for an order of the tests."""
+
+    def for_workers(self) -> dict[str, Any]:
+        """What is in ``workerinput`` beyond what a worker of pytest-xdist has there: how many tests
+        it runs at once, in ``threads`` and as ``tasks``, and how long these may take."""
+        told: dict[str, Any] = {"threads": self.threads, "tasks": self.tasks}
+        if self.tasks and self.limit is not None:
+            told["timeout"] = tuple(self.limit)
+        return {name: value for name, value in told.items() if value}
 
 
 def settings_of(config: pytest.Config) -> Settings | None:
@@ -79,7 +104,10 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if is_mp:
         _refuse_beside_mp(option)
         option.numprocesses = processes
+    is_automatic = option.numprocesses in ("auto", "logical")
+    is_adaptive = option.numprocesses == ADAPTIVE
     workers = _workers(config)
+    most_workers = _most_workers(option, workers) if is_adaptive else None
     if workers == 0:
         option.threads, option.tasks = (0, 0) if is_watched(option) else at_once(config)
         option.numprocesses, option.dist, option.tx, option.distload = 0, "no", [], False
@@ -95,6 +123,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         note = _note_of_one_worker(option.forked, threads, tasks)
     elif any(getattr(option, name, False) for name in _STEPWISE) and workers > 1:
         workers, note = 1, "--stepwise stops at the first failure in order: one worker"
+        most_workers = None
     if any(getattr(option, name, False) for name in _STEPWISE) and threads + tasks > 1:
         threads = tasks = 0
         note = "--stepwise stops at the first failure in order: one test at a time"
@@ -120,9 +149,35 @@ def settings_of(config: pytest.Config) -> Settings | None:
         resources=resources_of(config),
         is_mp=is_mp,
         explain=option.braid_explain,
+        timeline=tuple(map(Path, option.braid_timeline)),
+        progress=progress_of(config),
         threads=threads,
         tasks=tasks,
+        most_workers=most_workers,
+        cores=cores(logical=True),
+        faster=()
+        if threads or tasks or is_adaptive or not is_automatic
+        else _faster(option, workers),
+        history=history_of(config),
+        keeps_order=any(getattr(option, name, False) for name in _ORDERS),
     )
+
+
+HISTORY = ("on", "read", "off")
+
+
+def history_of(config: pytest.Config) -> str:
+    """``--braid-history``, or the ini key ``braid_history``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.braid_history or config.getini("braid_history") or "on"
+    if given not in HISTORY:
+        raise pytest.UsageError(
+            f"the ini option braid_history: {given!r} is not one of {', '.join(HISTORY)}"
+        )
+    return str(given)
 
 
 def _note_of_one_worker(is_forked: bool, threads: int, tasks: int) -> str:
@@ -269,6 +324,23 @@ def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
     return tuple(limits.items())
 
 
+PROGRESS = ("auto", "on", "off")
+
+
+def progress_of(config: pytest.Config) -> str:
+    """``--braid-progress``, or the ini key ``braid_progress``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    given = config.option.braid_progress or config.getini("braid_progress") or "auto"
+    if given not in PROGRESS:
+        raise pytest.UsageError(
+            f"the ini option braid_progress: {given!r} is not one of {', '.join(PROGRESS)}"
+        )
+    return str(given)
+
+
 def _restarts(given: str | int | None) -> int | None:
     """A text, where pytest-xdist's own option was there first."""
     if given is None or str(given).isdecimal():
@@ -334,10 +406,45 @@ def _workers(config: pytest.Config) -> int:
         return 0
     if asked is None:
         return 1  # --forked, --test-timeout, --threads or --tasks alone
+    if asked == ADAPTIVE:
+        option.numprocesses = "auto"  # as pytest_xdist_auto_num_workers knows it
     count = asked if isinstance(asked, int) else _automatic(config)
     if option.maxprocesses:
         count = min(count, option.maxprocesses)
     return int(count)
+
+
+ADAPTIVE = "adaptive"
+
+_PER_CORE = 8
+"""Workers for each core with ``-n adaptive``, if ``--maxprocesses`` does not say how many."""
+
+
+def _most_workers(option: Any, workers: int) -> int | None:
+    """With ``--dist each`` there are as many workers as copies of the tests."""
+    if option.dist == "each":
+        return None
+    most = option.maxprocesses or _PER_CORE * cores(logical=True)
+    return int(max(most, workers))
+
+
+def _faster(option: Any, workers: int) -> tuple[tuple[str, int], ...]:
+    """Of a run with ``-n auto``. Spawned workers are not added while tests run."""
+    most = _most_workers(option, workers)
+    is_forked = hasattr(os, "fork") and option.start_method != "spawn"
+    adaptive = [("-n adaptive", most)] if most and is_forked and not option.maxprocesses else []
+    return (*adaptive, ("--threads auto", workers * threads_value("auto")))
+
+
+def planned_workers(option: Any) -> int:
+    """How many there will be, as far as the command line says so."""
+    asked = option.numprocesses
+    if isinstance(asked, str):
+        text = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+        asked = int(text) if text.isdecimal() else cores(logical=asked == "logical")
+    elif asked is None:
+        asked = sum(map(_workers_of_spec, option.tx)) if option.tx else 1
+    return min(asked, option.maxprocesses) if option.maxprocesses else int(asked)
 
 
 def is_watched(option: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -40,17 +41,18 @@ class Option(NamedTuple):
     how: dict[str, Any]
 
 
-def workers_value(text: str) -> int | Literal["auto", "logical"]:
-    """The value of ``-n``: a number of workers, ``auto`` or ``logical``."""
+def workers_value(text: str) -> int | Literal["auto", "logical", "adaptive"]:
+    """The value of ``-n``: a number of workers, ``auto``, ``logical`` or ``adaptive``."""
     import argparse
 
-    if text in ("auto", "logical"):
+    if text in ("auto", "logical", "adaptive"):
         return text  # type: ignore[return-value]
     if text.strip().isdecimal():  # a shell may leave the blank of "-n 2" in
         return int(text)
     raise argparse.ArgumentTypeError(
         f"{text!r} is not a number of workers: give 'auto' (a worker per core), 'logical' (one "
-        "per logical CPU), or a number; 0 runs everything in this process"
+        "per logical CPU), 'adaptive' (more while tests wait), or a number; 0 runs everything in "
+        "this process"
     )
 
 
@@ -152,6 +154,18 @@ def spec_fault(text: str) -> str | None:
     )
 
 
+def timeline_value(text: str) -> str:
+    """A value of ``--braid-timeline``: its ending says what it is to be."""
+    import argparse
+
+    if text.endswith((".html", ".json")):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} ends neither in .html, a page that any browser shows, nor in .json, a trace for "
+        "Perfetto (ui.perfetto.dev) or chrome://tracing"
+    )
+
+
 def start_method_value(text: str) -> str:
     """The value of ``--start-method``."""
     import argparse
@@ -186,6 +200,15 @@ _UNSAFE_MARKS = (
 )
 """Marks of pytest-run-parallel; what it makes of other numbers is its own."""
 
+_COOPERATIVE_MARKS = (
+    (
+        "asyncio_cooperative: this test runs as a task, at once with others that are marked so "
+        "(pytest-asyncio-cooperative)."
+    ),
+    "flakey: with asyncio_cooperative, this test runs once more if it fails.",
+    "decorated: with asyncio_cooperative, on a function that another wraps; needs no mark.",
+)
+
 _NEEDS_MARKS = (
     "alone: nothing else runs meanwhile, in any worker (pytest-braid).",
     (
@@ -213,13 +236,14 @@ OPTIONS = (
     Option(
         ("-n", "--numprocesses"),
         "Number of worker processes, forked from one process that has collected the tests. "
-        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 0: none, "
-        "everything runs in this process.",
+        "'auto': as many as the cores this process may use; 'logical': logical CPUs; 'adaptive': "
+        "as many as with auto, and more while tests wait and cores are idle; 0: none, everything "
+        "runs in this process.",
         {"dest": "numprocesses", "metavar": "N", "type": workers_value},
     ),
     Option(
         ("--maxprocesses",),
-        "At most this many workers, whatever -n says.",
+        "At most this many workers, whatever -n says. Default with -n adaptive: eight per core.",
         {"metavar": "N", "type": count_value},
     ),
     Option(
@@ -310,6 +334,20 @@ OPTIONS = (
         {"dest": "num_processes", "metavar": "N", "type": processes_value},
     ),
     Option(
+        ("--max-asyncio-tasks",),
+        "Tests with the mark asyncio_cooperative run as up to this many tasks at once, where "
+        "--tasks does not say how many, as in pytest-asyncio-cooperative. Default: the ini option "
+        "max_asyncio_tasks, then 100.",
+        {"dest": "max_asyncio_tasks", "metavar": "N", "type": positive_value},
+    ),
+    Option(
+        ("--asyncio-task-timeout",),
+        "Such a test is cancelled, and fails, when it takes longer; waiting for a shared fixture "
+        "or a pytest_braid.Lock does not count. Default: the ini option asyncio_task_timeout, then "
+        "600.",
+        {"dest": "asyncio_task_timeout", "metavar": "SECONDS", "type": positive_value},
+    ),
+    Option(
         ("--start-method",),
         "How workers come to be. 'fork': as copies of the one process that has collected the "
         "tests; 'spawn': each is an interpreter of its own that collects for itself; 'auto': "
@@ -320,6 +358,14 @@ OPTIONS = (
             "type": start_method_value,
             "default": "auto",
         },
+    ),
+    Option(
+        ("--braid-history",),
+        "What earlier runs have taught (in pytest's cache: how long tests took, what fixtures "
+        "cost) decides what begins first and what stays together. 'on': use it and learn from it; "
+        "'read': only use it; 'off': neither. Default: the ini option braid_history; without it, "
+        "on.",
+        {"dest": "braid_history", "metavar": "WHEN", "choices": ("on", "read", "off")},
     ),
     Option(
         ("--testrunuid",),
@@ -337,6 +383,26 @@ OPTIONS = (
         ("--braid-log",),
         "Write what happens in the run to this file, one JSON object a line.",
         {"dest": "braid_log", "metavar": "PATH"},
+    ),
+    Option(
+        ("--braid-timeline",),
+        "Draw which test ran where and when, and what was waited for, into this file: FILE.html, a "
+        "page that any browser shows, or FILE.json, a trace for Perfetto; may be repeated.",
+        {
+            "dest": "braid_timeline",
+            "metavar": "FILE",
+            "action": "append",
+            "type": timeline_value,
+            "default": [],
+        },
+    ),
+    Option(
+        ("--braid-progress",),
+        "Show below the output how far the run is, what runs for how long, and what has failed. "
+        "'auto': on a terminal, unless with -q or console_output_style = classic; elsewhere only "
+        "a line when no test has ended for a minute; 'on': with -q, too, and elsewhere a line "
+        "every 15 seconds; 'off': never. Default: the ini option braid_progress; without it, auto.",
+        {"dest": "braid_progress", "metavar": "WHEN", "choices": ("auto", "on", "off")},
     ),
 )
 
@@ -388,6 +454,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     _meet_requirement(pluginmanager)
     from argparse import SUPPRESS
 
+    cooperative = _cooperative_options(pluginmanager)
+    known = known | _COOPERATIVE_OPTIONS - cooperative
     group = parser.getgroup("braid", "parallel runs (pytest-braid)")
     for option in OPTIONS:
         if option is FORKED or known & {*option.names}:
@@ -401,21 +469,45 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("num_processes", "How many processes there are with --mp (--np).")
     parser.addini("braid_resources", "How many there are of resources: db:4 gpu:1.", "args", [])
     parser.addini("braid_share", "Session fixtures to set up once for all workers.", "args", [])
+    parser.addini("braid_history", "Learn from earlier runs: on, read, off (--braid-history).")
     parser.addini("braid_threads", "Tests that each worker runs at once (--threads).")
+    parser.addini("braid_progress", "How far the run is: auto, on, off (--braid-progress).")
     parser.addini("braid_tasks", "Async tests that each worker runs at once (--tasks).")
+    parser.addini(
+        "braid_strict_tasks",
+        "Whether an async test fails that leaves tasks, async generators or event loops behind.",
+        "bool",
+        False,
+    )
     parser.addini("test_timeout", "Seconds that a test may take in a worker (--test-timeout).")
+    for name in sorted(cooperative):
+        parser.addini(name[2:].replace("-", "_"), f"The same as {name}.", default="")
     for name, what in UNSAFE.items():
         parser.addini(name, what, type="linelist", default=[])
-    for name in () if known else UNUSED:
+    for name in () if known & {"-n"} else UNUSED:
         parser.addini(name, "Of pytest-xdist; means nothing here.", type="paths")
 
 
+_COOPERATIVE_OPTIONS = frozenset({"--max-asyncio-tasks", "--asyncio-task-timeout"})
+
+
+def _cooperative_options(pluginmanager: pytest.PytestPluginManager) -> frozenset[str]:
+    """Step around the engine of pytest-asyncio-cooperative; which of its options are missing."""
+    missing = _COOPERATIVE_OPTIONS
+    for name in ("asyncio-cooperative", "pytest_asyncio_cooperative.plugin"):
+        if pluginmanager.hasplugin(name):
+            missing = frozenset()
+            pluginmanager.unregister(name=name)
+        pluginmanager.register(AsCooperative(), name)  # a -p behind us finds the name taken
+    return missing
+
+
 def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Of ``required_plugins``, which pytest checks next: pytest-xdist, in a version whose interface
-    is here."""
+    """Of ``required_plugins``, which pytest checks next: those that are stood in for, in a version
+    whose interface is here."""
     config: Any = pluginmanager.get_plugin("pytestconfig")
     required: list[str] = config.getini("required_plugins")
-    if any("xdist" in each for each in required):
+    if any("xdist" in each or "cooperative" in each for each in required):
         from pytest_braid.compat.finder import is_met
 
         required[:] = [each for each in required if not is_met(each)]
@@ -455,16 +547,57 @@ def pytest_load_initial_conftests(
         from pytest_braid.seam.interpreter import remember_outputs, remember_random
         from pytest_braid.zygote.inheritance import remember_inheritance
 
+        _cap_libraries(early_config)
         remember_outputs(_OUTPUTS)
         remember_random()
         remember_inheritance()
         questions(early_config)
 
 
+@pytest.hookimpl(specname="pytest_load_initial_conftests", wrapper=True)
+def pytest_know_asyncio(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None, None, None]:
+    """Where pytest-asyncio is not there, nor asked for by a conftest, ``--tasks`` goes by its mark
+    and its settings."""
+    yield
+    names = ("asyncio", "pytest_asyncio.plugin")
+    if not any(map(early_config.pluginmanager.hasplugin, names)):
+        for name in _ASYNCIO_SETTINGS:
+            parser.addini(name, "Of pytest-asyncio, for --tasks where that is not installed.")
+        early_config.addinivalue_line("markers", _ASYNCIO_MARK)
+
+
+_ASYNCIO_SETTINGS = (
+    "asyncio_mode",
+    "asyncio_default_fixture_loop_scope",
+    "asyncio_default_test_loop_scope",
+)
+
+_ASYNCIO_MARK = (
+    "asyncio(loop_scope=None): an async test, for --tasks to run (pytest-asyncio, which is not "
+    "installed; pytest-braid)."
+)
+
+
+def _cap_libraries(config: pytest.Config) -> None:
+    """Before a conftest loads any; how many workers there will be is certain only later."""
+    from pytest_braid.control.libraries import Caps
+    from pytest_braid.options import cores, planned_workers
+
+    caps = Caps()
+    caps.share(cores(logical=True), planned_workers(config.known_args_namespace))
+    config.add_cleanup(caps.lift)
+    config.stash[_caps_key] = caps
+
+
 @pytest.hookimpl
 def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
     if plugin_name == "pytest_cov":
         manager.register(BeforeCov(), "braid-before-cov")
+
+
+_caps_key = pytest.StashKey[Any]()
 
 
 class BeforeCov:
@@ -499,6 +632,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     from pytest_braid.options import settings_of
 
     settings = settings_of(config)
+    caps = config.stash.get(_caps_key, None)
+    if caps is not None:
+        if settings is None:
+            caps.lift()
+        else:
+            caps.share(settings.cores, settings.workers)
     if settings is not None:
         _start(config, settings)
     elif config.option.threads or config.option.tasks:
@@ -508,7 +647,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
         option = config.option
         log = option.braid_log and Path(option.braid_log)
-        config.pluginmanager.register(Local(option.threads, option.tasks, log), "braid-local")
+        timeline = [Path(path) for path in option.braid_timeline]
+        config.pluginmanager.register(
+            Local(option.threads, option.tasks, log, timeline=timeline), "braid-local"
+        )
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
@@ -545,6 +687,8 @@ def _refuse(option: Any) -> None:
 
 @pytest.hookimpl
 def pytest_configure(config: pytest.Config) -> None:
+    _runs.append(config)
+    config.add_cleanup(partial(_runs.remove, config))
     config.addinivalue_line(
         "markers",
         "xdist_group(name): with --dist loadgroup, tests of the same name run in one worker.",
@@ -556,7 +700,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("run-parallel"):  # it has these marks, too
         for mark in _UNSAFE_MARKS:
             config.addinivalue_line("markers", mark)
-    for mark in _NEEDS_MARKS:
+    for mark in (*_NEEDS_MARKS, *_COOPERATIVE_MARKS):
         config.addinivalue_line("markers", mark)
     if not any(map(config.pluginmanager.hasplugin, ("timeout", "pytest_timeout"))):
         config.addinivalue_line("markers", _TIMEOUT_MARK)
@@ -565,30 +709,53 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Of a process without workers: a seed's own marks start its strands."""
-    if "pytest_braid.compat.threaded" not in sys.modules or hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput"):
         return None
-    from pytest_braid.local import run_concurrent
+    is_cooperative = session.config.pluginmanager.hasplugin(_COOPERATIVE)
+    if not is_cooperative and "pytest_braid.compat.threaded" not in sys.modules:
+        return None
+    from pytest_braid.local import run_marked
 
-    return run_concurrent(session)
+    return run_marked(session)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before any test is deselected: it may be the one that names its group's strategy."""
     is_mp = bool(config.option.use_mp or config.getini("mp"))
-    if is_mp or _has_groups(items):
+    if is_mp or _has_mark(items, "mp_group"):
         from pytest_braid.compat.mp import tell_groups
 
         tell_groups(items, is_mp=is_mp)
 
 
-def _has_groups(items: Iterable[pytest.Item]) -> bool:
-    """Whether there is a mark ``mp_group``; each collector is looked at once."""
+_COOPERATIVE = "braid-cooperative"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Every mark is there by now, also those that a conftest has added."""
+    if _has_mark(session.items, "asyncio_cooperative"):
+        from pytest_braid.compat.asyncio_cooperative import Cooperative
+
+        session.config.pluginmanager.register(Cooperative(session.config), _COOPERATIVE)
+
+
+@pytest.hookimpl
+def pytest_report_teststatus(report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Of the first run of a test that runs once more, as pytest-rerunfailures shows it."""
+    if report.outcome != "rerun":
+        return None
+    return "rerun", "R", ("RERUN", {"yellow": True})
+
+
+def _has_mark(items: Iterable[pytest.Item], name: str) -> bool:
+    """Whether there is such a mark; each collector is looked at once."""
     seen: set[object] = set()
     for item in items:
         node: Any = item
         while node is not None and node not in seen:
-            if any(mark.name == "mp_group" for mark in node.own_markers):
+            if any(mark.name == name for mark in node.own_markers):
                 return True
             seen.add(node)
             node = node.parent
@@ -610,10 +777,16 @@ def pytest_report_header(config: pytest.Config) -> str | None:
             "braid: nothing to explain: tests run one after another in this process and wait for "
             "nothing (-n N makes workers)"
         )
+    if config.option.braid_timeline and not config.option.threads:
+        return (
+            "braid: no timeline of this run: tests run one after another in this process (-n N "
+            "makes workers)"
+        )
     if config.option.testtimeout is None and not config.getini("test_timeout"):
         return None
+    which = "no test but an async one" if config.option.tasks else "no test"
     return (
-        "braid: no test is ended at its timeout in this run: it has no worker that could be ended "
+        f"braid: {which} is ended at its timeout in this run: it has no worker that could be ended "
         "(-n 1 makes one)"
     )
 
@@ -639,13 +812,13 @@ class AsTheyAre:
         return PathFinder.find_spec(name, path)
 
 
-_STAND_INS = {"xdist", "pytest_threaded"}
+_STAND_INS = {"xdist", "pytest_threaded", "pytest_asyncio_cooperative"}
 """Packages that have a stand-in where they are not installed."""
 
 
 class StandIns:
-    """The last on ``sys.meta_path``: finds what projects import from pytest-xdist, and the version
-    that they ask for, where it is not installed."""
+    """The last on ``sys.meta_path``: finds what projects import from pytest-xdist and others, and
+    the version that they ask for, where it is not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
@@ -658,7 +831,7 @@ class StandIns:
     @staticmethod
     def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
         """Only if asked for by name: in a list of what is installed it has no place."""
-        if context.name != "pytest-xdist":
+        if context.name not in ("pytest-xdist", "pytest-asyncio-cooperative"):
             return ()
         from pytest_braid.compat.finder import StandIn
 
@@ -676,6 +849,10 @@ class AsXdist:
     """Registered as ``xdist`` while braid distributes: the question that plugins and conftests
     ask (``hasplugin("xdist")``) before they register what they do for workers. And while plugins
     are loaded, so that no other gets this name."""
+
+
+class AsCooperative:
+    """Registered under the names of pytest-asyncio-cooperative, whose tests run here."""
 
 
 def _start(config: pytest.Config, settings: Any) -> None:
@@ -719,10 +896,8 @@ def _fork(config: pytest.Config, settings: Any) -> None:
         "workerid": "gw0",
         "workercount": settings.workers,
         "testrunuid": settings.testrun_uid,
+        **settings.for_workers(),
     }
-    for name in ("threads", "tasks"):
-        if getattr(settings, name):
-            workerinput[name] = getattr(settings, name)
     begin = partial(_begin, workerinput, questions(config))
     child = fork_zygote(begin, config, redirect=not settings.live)
     if child is None:
@@ -814,12 +989,44 @@ def mp_trail(request: pytest.FixtureRequest) -> Any:
 def _asker(config: pytest.Config) -> Any:
     """Who asks the board of the run: the worker's clerk, or, where there are no workers, one who
     has a board here."""
-    if not config.pluginmanager.hasplugin("braid-clerk"):
-        from pytest_braid.compat.mp_sync import InProcess
-        from pytest_braid.schedule.board import Board
+    plugins = config.pluginmanager
+    if not plugins.hasplugin("braid-clerk"):
+        asker = _new_asker()
+        with suppress(ValueError):  # another thread was faster
+            plugins.register(asker, "braid-clerk")
+    return plugins.get_plugin("braid-clerk")
 
-        config.pluginmanager.register(InProcess(Board()), "braid-clerk")
-    return config.pluginmanager.get_plugin("braid-clerk")
+
+def _new_asker() -> Any:
+    from pytest_braid.compat.mp_sync import InProcess
+    from pytest_braid.schedule.board import Board
+
+    return InProcess(Board())
+
+
+_runs: list[pytest.Config] = []
+"""The runs in this process; one inside of another (``pytester``) is last."""
+
+_without_run: list[Any] = []
+"""Who is asked where braid is not part of the run (``-p no:braid``)."""
+
+
+def __getattr__(name: str) -> Any:
+    """``Lock``, which knows from here on whom to ask."""
+    if name != "Lock":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pytest_braid.compat import lock
+
+    lock.find_asker = _asker_of_run
+    return lock.Lock
+
+
+def _asker_of_run() -> Any:
+    if _runs:
+        return _asker(_runs[-1])
+    if not _without_run:
+        _without_run.append(_new_asker())
+    return _without_run[0]
 
 
 def _mp(config: pytest.Config) -> tuple[bool, int]:

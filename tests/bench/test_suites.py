@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.suites import CRASHING, LINGERING, SCENARIOS, WAITING, Scenario
+from bench.suites import (
+    CRASHING,
+    LATE,
+    LINGERING,
+    PARAMETERS,
+    SCENARIOS,
+    SLEEPING,
+    WAITING,
+    Scenario,
+)
 
-ALL = [*SCENARIOS.values(), CRASHING, LINGERING, WAITING]
+ALL = [*SCENARIOS.values(), CRASHING, LATE, LINGERING, PARAMETERS, SLEEPING, WAITING]
 
 
 def contents(directory: Path) -> dict[str, str]:

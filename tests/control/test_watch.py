@@ -123,3 +123,66 @@ def test_a_test_that_is_over_leaves_the_clocks_of_others_alone() -> None:
     assert watch.wait(11.0) == 3000
     watch.gone(worker)
     assert watch.wait(11.0) is None
+
+
+def locked(watch: Watch, worker: Any, *, waits: list[tuple[str, str]], at: float) -> None:
+    found = [((worker, a), (worker, b)) for a, b in waits]
+    watch.keep_still(found, at)
+
+
+def running(watch: Watch, worker: Any, *names: str) -> None:
+    for number, name in enumerate(names):
+        watch.begun(worker, number, m.Test(name, ("test_a.py", 0, name)), 10.0)
+
+
+def test_the_clock_stands_still_while_a_running_test_has_the_lock() -> None:
+    watch, worker, zygote = watch_with(3.0)
+    running(watch, worker, "a", "b", "c")
+    watch.over(worker, 1)
+    locked(watch, worker, waits=[("a", "c")], at=11.0)
+    watch.over(worker, 2)  # it has left the lock to somebody
+    locked(watch, worker, waits=[], at=15.0)
+    watch.look(16.9, ())
+    assert not zygote.sent
+    watch.look(17.0, ())
+    assert worker.culprit == (Limit(3.0, "--test-timeout"), 0)
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        [("a", "a")],
+        [("a", "b"), ("b", "a")],
+        [("a", "b"), ("b", "c"), ("c", "b")],
+        [("a", "not running")],
+        [("a", "b"), ("b", "not running")],
+    ],
+)
+def test_the_clock_runs_where_nobody_would_give_the_lock_back(
+    waits: list[tuple[str, str]],
+) -> None:
+    watch, worker, _ = watch_with(3.0)
+    running(watch, worker, "a", "b", "c")
+    locked(watch, worker, waits=waits, at=11.0)
+    watch.look(13.0, ())
+    assert worker.is_condemned
+
+
+def test_the_clock_stands_still_while_the_last_of_a_row_runs() -> None:
+    watch, worker, zygote = watch_with(3.0)
+    for name in ("a", "b"):
+        watch.begun(worker, ord(name), m.Test(name, ("test_a.py", 0, name)), 10.0)
+    watch.begun(worker, 0, m.Test("c", ("test_a.py", 0, "c"), timeout=0.0), 10.0)
+    locked(watch, worker, waits=[("a", "b"), ("b", "c")], at=11.0)
+    watch.look(100.0, ())
+    assert not zygote.sent
+
+
+def test_without_a_node_id_it_is_the_only_test_of_the_worker() -> None:
+    watch, worker, zygote = watch_with(3.0)
+    other: Any = FakeWorker()
+    running(watch, worker, "a")
+    watch.begun(other, 5, FREE, 10.0)
+    watch.keep_still([((worker, ""), (other, ""))], 11.0)
+    watch.look(100.0, ())
+    assert not zygote.sent

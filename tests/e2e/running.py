@@ -114,6 +114,7 @@ class Running:
         self,
         *,
         terminal: bool = False,
+        size: tuple[int, int] | None = None,
         piped: bool = False,
         stdout: int | None = None,
         ignore: tuple[signal.Signals, ...] = (),
@@ -121,12 +122,14 @@ class Running:
     ) -> Running:
         """Start it as the leader of a process group.
 
-        ``terminal``: on a terminal of its own. ``piped``: with its output in pipes. Either way
-        ``await_text`` can be asked. ``ignore``: with these signals ignored. ``powerless``: if as
-        root, then with the permissions of files that others have.
+        ``terminal``: on a terminal of its own, of this ``size`` (columns, rows). ``piped``: with
+        its output in pipes. Either way ``await_text`` can be asked. ``ignore``: with these signals
+        ignored. ``powerless``: if as root, then with the permissions of files that others have.
         """
         ours, theirs = pty.openpty() if terminal else (None, None)
         self._terminal = ours
+        if size is not None:
+            self.resize(*size)
         pipes = {name: os.pipe() for name in ("out", "err") if piped}
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
@@ -250,6 +253,15 @@ class Running:
         found = [process for process in self.processes() if process.pid == pid]
         _, alive = psutil.wait_procs(found, BOUND)
         assert not alive
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give its terminal another size."""
+        assert self._terminal is not None
+        termios.tcsetwinsize(self._terminal, (rows, columns))
+
+    def written(self) -> str:
+        """What it has written until now, with all that tells a terminal what to do."""
+        return self._read("out")
 
     def press(self, keys: bytes) -> None:
         """Type on the terminal."""

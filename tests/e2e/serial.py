@@ -31,7 +31,8 @@ _SECTION = re.compile(r"=+ (.+?) =+")
 _BLOCK = re.compile(r"_{2,} (.+?) _{2,}")
 _BESIDE = re.compile(
     r"\[gw\d+\] \w+ -- Python .*|-+ generated xml file: .* -+|-- Docs: .*"
-    r"|threads: \d+ of \d+ tests .*|\d+ stepped aside: .*"
+    r"|(?:threads|tasks|threads and tasks): \d+ of \d+ tests .*|\d+ stepped aside: .*"
+    r"|braid: (\d+ workers?( x .*)?: .* in .*|lanes were busy for .*|no order .*)"
 )
 """Lines that are no part of the section they stand in."""
 _TIMES = {"duration", "start", "stop"}

@@ -150,7 +150,8 @@ def test_without_a_number_everything_runs_in_this_process(told: Suite, args: lis
 
 
 ALLOWED = (
-    "give 'auto' (a worker per core), 'logical' (one per logical CPU), or a number; 0 runs "
+    "give 'auto' (a worker per core), 'logical' (one per logical CPU), 'adaptive' "
+    "(more while tests wait), or a number; 0 runs "
     "everything in this process"
 )
 

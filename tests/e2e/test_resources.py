@@ -275,11 +275,17 @@ def test_3(): pass
         ),
         (
             "--braid-explain=test_a.py::test_3",
-            ["test_a.py::test_3", "  waited for nothing but a worker"],
+            [
+                "test_a.py::test_3",
+                r"  ran in gw1, \d+.\d\d s after the run began, for \d+.\d\d s: passed",
+                r"  setup \d+.\d\d s, call \d+.\d\d s, teardown \d+.\d\d s",
+                r"  there because .+",
+                "  waited for nothing but a worker",
+            ],
         ),
         (
             "--braid-explain=test_b.py",
-            ["no test that ran has a node id that begins with 'test_b.py'"],
+            ["no test that ran has a node id with 'test_b.py' in it"],
         ),
     ],
 )
@@ -288,7 +294,10 @@ def test_what_a_test_waited_for_is_explained(stage: Stage, option: str, lines: l
     running = stage.start(option, gates=("a",))
     running.expect("holding a")
     running.release("a")
-    found = running.end().section("braid: what tests waited for").splitlines()
+    ended = running.end()
+    told = ("what tests waited for", "how tests ran, and what they waited for")
+    title = f"braid: {told[option != '--braid-explain=']}"
+    found = ended.section(title).splitlines()
     assert len(found) == len(lines)
     assert all(re.fullmatch(line, text) for line, text in zip(lines, found, strict=True))
 

@@ -306,6 +306,8 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         def scope(fixture_name, config): return "module"
         @pytest.fixture(scope=scope)
         def dynamic(): return object()
+        @pytest.fixture(scope="module")
+        def fails_later(): yield; raise ValueError("in teardown")
         """
     )
     suite.write(
@@ -343,6 +345,7 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
         """,
         test_b="""
         import unittest
+        def test_shared_teardown_fails(fails_later): pass
         class TestUnit(unittest.TestCase):
             def setUp(self): self.here = 1
             def test_1(self): self.assertEqual(self.here, 1)
@@ -718,3 +721,24 @@ def test_a_session_fixture_that_all_use_may_change_the_process(stage: Stage) -> 
     run = stage.run("--threads=4", workers=1)
     assert run.counts == {"passed": 8}
     assert "threads: 8 of 8 tests ran in threads" in run.text
+
+
+def test_a_report_is_told_as_it_was_when_it_was_reported(stage: Stage) -> None:
+    """pytest-retry tells one as retried, and then makes it that of the last attempt."""
+    stage.write(
+        conftest="""
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call":
+                report.outcome = "rerun"
+                item.ihook.pytest_runtest_logreport(report=report)
+                report.outcome = "passed"
+            return report
+        """,
+        test_a="""
+        def test_it(): pass
+        """,
+    )
+    run = stage.run("--threads=2", workers=1)
+    assert run.counts == {"passed": 1, "rerun": 1}, run.text

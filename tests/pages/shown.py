@@ -24,8 +24,11 @@ _VARYING = (
     (re.compile(r" +\[ *\d+%\]$"), " <progress>"),
 )
 _DOTS = re.compile(r"([.FEsxX]+)(?= <progress>$|$)")
-_BESIDE = re.compile(r"(plugins|asyncio|cachedir|configfile): .*")
-"""Lines that tell of the environment."""
+_BESIDE = re.compile(
+    r"(plugins|asyncio|cachedir|configfile): .*"
+    r"|braid: (\d+ workers?( x .*)?: .* in .*|lanes were busy for .*|no order .*)"
+)
+"""Lines that tell of the environment, or that only runs have that take long enough."""
 
 
 class Shown(NamedTuple):

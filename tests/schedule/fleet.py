@@ -27,9 +27,12 @@ from pytest_braid.model.commands import (
     StartWorker,
     Wait,
 )
+from pytest_braid.model.estimates import Estimates, Instance
 from pytest_braid.model.events import (
     Asked,
     Finished,
+    FixtureSetUp,
+    Measured,
     Revoked,
     SchedulerEvent,
     Started,
@@ -117,6 +120,8 @@ class SimWorker:
     """Whether it is about to read its pipe."""
     stopped: bool = False
     """Whether it starts nothing more."""
+    live: tuple[int, ...] = ()
+    """The instances that its running test, or its last one, uses."""
     culprit: int | None = None
     """The running test as shared memory has it."""
     started_at: float = 0.0
@@ -170,6 +175,7 @@ class SimWorker:
     def run(self, test: int) -> Taking:
         yield from self.announce(test)
         yield Pause.BODY
+        self.set_up(test)
         if self.fleet.habits.asks_in_teardown:
             record = yield from self.take()
             assert record is not Record.RETIRE, "told to retire before all is torn down"
@@ -182,6 +188,23 @@ class SimWorker:
         if test in self.fleet.fatal:
             self.stop()
         return record
+
+    def missing(self, test: int) -> list[int]:
+        """The instances that it must set up."""
+        return [one for one in self.fleet.fixtures[test] if one not in self.live]
+
+    def set_up(self, test: int) -> None:
+        for one in self.missing(test):
+            self.fleet.setups[one] += 1
+            event = FixtureSetUp(
+                at=self.fleet.now,
+                worker=self.number,
+                test=test,
+                fixture=str(one),
+                seconds=self.fleet.costs[one],
+            )
+            self.mail.append(event)
+        self.live = self.fleet.fixtures[test]
 
     def stop(self) -> None:
         """Start nothing more; what it reads from now on, other than Finish, is lost."""
@@ -259,12 +282,20 @@ class Fleet:
         alone: Container[int] = (),
         with_unit: bool = False,
         needs: Sequence[Needs] = (),
+        fixtures: Sequence[tuple[int, ...]] = (),
+        costs: Sequence[float] = (),
+        estimates: Estimates | None = None,
     ) -> None:
         """Plan a run of tests that take ``durations``; ``fatal`` ones stop it by failing.
 
         ``units`` are those of the tests, one for each or none at all; ``alone`` ones run in
         processes of their own, ``with_unit`` or without. ``needs`` are of the first tests.
+        ``fixtures`` are the instances of the first tests, and ``costs`` what their setup takes.
         """
+        self.fixtures = [*fixtures, *[()] * len(durations)][: len(durations)]
+        self.costs = costs
+        self.setups: Counter[int] = Counter()
+        """How often each instance was set up."""
         self.with_unit = with_unit
         self.next_command: SchedulerCommand | None = None
         self.needs = [*needs, *[PLAIN] * len(durations)][: len(durations)]
@@ -316,6 +347,8 @@ class Fleet:
         """The worker that was the last to take a test of the unit."""
         self.latest: dict[str, int] = {}
         """The test of the unit that was the last to start."""
+        self.measured: Measured | None = None
+        """What is measured after each event, if anything is."""
         self.stopping = False
         self.gave_up = False
         specs = [
@@ -326,10 +359,14 @@ class Fleet:
                 index in alone,
                 self.needs[index],
                 with_unit and index in alone,
+                self.fixtures[index],
             )
             for index, unit in enumerate(self.units)
         ]
-        self.scheduler = Scheduler(specs, settings)
+        if estimates is None:
+            estimates = Estimates((), tuple(Instance(str(n), True) for n in range(len(costs))))
+        self.knows_durations = any(one is not None for one in estimates.durations)
+        self.scheduler = Scheduler(specs, settings, estimates)
 
     # The scheduler is told ...
 
@@ -376,6 +413,8 @@ class Fleet:
 
     def tell(self, event: SchedulerEvent) -> None:
         self.carry_out(self.answers(event))
+        if self.measured is not None and not isinstance(event, Measured):
+            self.tell(self.measured)
 
     def answers(self, event: SchedulerEvent) -> list[SchedulerCommand]:
         self.trace.append(event)
@@ -426,7 +465,8 @@ class Fleet:
         assert number == len(self.workers), "numbers of workers count up and are used once"
         self.check_slot(slot)
         self.workers[number] = SimWorker(number, slot, self)
-        assert len(self.known_alive()) <= self.slots, "more workers than slots"
+        places = max(self.slots, self.settings.most_workers or 0)
+        assert len(self.known_alive()) <= places, "more workers than slots"
         # Three deaths in a row without an outcome end a run without a limit.
         most = 3 * (self.slots + len(self.durations)) + len(self.retiring)
         assert self.settings.max_restarts is not None or number < most, "endless restarts"
@@ -477,7 +517,8 @@ class Fleet:
     def keep(self, worker: SimWorker, until: int | None) -> None:
         assert worker.number in self.asking, f"Keep for gw{worker.number}, which does not ask"
         assert not self.stopping, "Keep after a stop"
-        assert self.undealt or any(other.queued for other in self.workers.values())
+        some = self.undealt or any(other.queued for other in self.workers.values())
+        assert some or self.costs
         assert until is None or until in self.undealt
         self.kept.add(worker.number)
         worker.pipe.append(Record.KEEP)
@@ -488,10 +529,14 @@ class Fleet:
         self.ended.add(worker.number)
         if not self.stopping and not self.is_dismissed(worker):
             waiting = {test for test in self.undealt if self.could_take(worker, test)}
+            if self.costs:  # a chain may be worth more than a worker's time
+                waiting.clear()
             assert not waiting, f"End while {waiting} are undealt"
             spare = [other.number for other in self.workers.values() if other.has_to_spare]
             able = self.could_take_any(worker)
-            assert not spare or not able, f"End while workers {spare} have tests to spare"
+            assert not spare or not able or self.costs, (
+                f"End while workers {spare} have tests to spare"
+            )
         worker.pipe.append(Record.END)
 
     def is_dismissed(self, worker: SimWorker) -> bool:
@@ -520,7 +565,7 @@ class Fleet:
     def give_up(self, restarts: int) -> None:
         assert not self.stopping, "giving up after a stop"
         assert not self.excused, "giving up after the crash of a worker that was to be replaced"
-        assert restarts == self.restarts
+        assert restarts == self.restarts or self.settings.most_workers is not None
         limit = self.settings.max_restarts
         assert limit is None or (restarts <= limit < self.scheduler.crashes)
         self.stopping = self.gave_up = True
@@ -653,6 +698,8 @@ class Fleet:
     def check_order(self, tests: Sequence[int]) -> None:
         """Nobody was passed by who takes what it needs."""
         if self.settings.mode not in SLICED or self.with_unit or not self.needy:
+            return
+        if self.knows_durations:  # then who takes longest comes first
             return
         for test in tests:
             mine = self.ranks[test], self.needs[test]

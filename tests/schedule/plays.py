@@ -117,8 +117,14 @@ class Clock:
             if worker not in self.awake and worker.can_advance:
                 self.awake.add(worker)
                 in_body = worker.pause is Pause.BODY
-                delay = self.fleet.durations[worker.taken[0]] if in_body else STEP
+                delay = self.time_of(worker) if in_body else STEP
                 self.put_down(delay, worker, is_arrival=False)
+
+    def time_of(self, worker: SimWorker) -> float:
+        """Seconds of its running test, with what it must set up."""
+        test = worker.taken[0]
+        setups = (self.fleet.costs[one] for one in worker.missing(test))
+        return self.fleet.durations[test] + sum(setups)
 
     def put_down(self, delay: float, worker: SimWorker, *, is_arrival: bool) -> None:
         entry = (self.fleet.now + delay, next(self.entries), is_arrival, worker)

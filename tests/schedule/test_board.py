@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_braid.model import board as b
-from pytest_braid.schedule.board import Board, Reply
+from pytest_braid.schedule.board import Asking, Board, Reply
 
 
 def test_a_lock_goes_to_those_who_wait_in_their_order() -> None:
@@ -58,6 +58,22 @@ def test_who_crashes_is_on_no_trail_and_who_ends_stays() -> None:
     board.gone(1, "it crashed")
     assert board.handle(2, b.Leave(1, "t")) == [Reply(2, b.Answer(1, ok=True, found=True))]
     assert board.handle(2, b.Leave(2, "t")) == [Reply(2, b.Answer(2, ok=False, found=False))]
+
+
+def test_who_waits_for_whom() -> None:
+    board = Board()
+    board.handle(0, b.Acquire(1, "l", True, "a"))
+    assert board.waits() == []
+    board.handle(1, b.Acquire(1, "l", True, "b"))
+    board.handle(0, b.Acquire(2, "l", True, "c"))
+    assert board.waits() == [
+        (Asking(1, 1, "b"), Asking(0, 1, "a")),
+        (Asking(0, 2, "c"), Asking(0, 1, "a")),
+    ]
+    board.handle(0, b.Cancel(1))
+    assert board.waits() == [(Asking(0, 2, "c"), Asking(1, 1, "b"))]
+    board.handle(0, b.Cancel(2))
+    assert board.waits() == []
 
 
 steps = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["take", "give", "die"])))

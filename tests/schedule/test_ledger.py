@@ -10,6 +10,7 @@ from pytest_braid.schedule.held import Held
 from pytest_braid.schedule.layout import lay_out
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Line, Unit
+from pytest_braid.schedule.outlook import Outlook
 
 WRITE, READ = Needs((Hold("db"),)), Needs((Hold("db", is_shared=True),))
 
@@ -160,7 +161,8 @@ def test_who_must_be_alone_stands_first_and_circles_in_one_piece() -> None:
     x, y = Needs(circle="x"), Needs(circle="y")
     specs = [TestSpec(n, str(n), needs=each) for n, each in enumerate((WRITE, x, y, PLAIN, x))]
     ledger = Ledger({}, cpus=1)
-    line, pool, _ = lay_out(specs, SchedulerSettings(1, Mode.LOAD), ledger, Held(specs))
+    laid_out = lay_out(specs, SchedulerSettings(1, Mode.LOAD), ledger, Outlook(), Held(specs))
+    line, pool, _ = laid_out
     order = []
     while (test := begin(line, 0)) is not None:
         order.append(test)

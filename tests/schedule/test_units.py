@@ -9,6 +9,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.held import Held
 from pytest_braid.schedule.layout import lay_out
 from pytest_braid.schedule.ledger import Ledger
+from pytest_braid.schedule.outlook import Outlook
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.schedule.units import UnitPool
 from tests.schedule.test_scheduler import (
@@ -70,7 +71,7 @@ class TestPool:
     def test_units_come_in_the_order_of_their_first_tests(self) -> None:
         settings = SchedulerSettings(1, Mode.LOADFILE, reorder=False)
         specs = specs_for("ba.bab.")
-        _, pool, _ = lay_out(specs, settings, Ledger({}, 1), Held(specs))
+        _, pool, _ = lay_out(specs, settings, Ledger({}, 1), Outlook(), Held(specs))
         assert pool.take(0, 9, ahead=9) == (0, 3, 5, 1, 4, 2, 6)
 
     def test_the_next_unit_waits_until_there_is_need_of_it(self) -> None:

@@ -17,7 +17,8 @@ def run_all(pool: Pool, count: int) -> list[int]:
     bell.register(pool.bell, select.POLLIN)
     ran: list[int] = []
     for test in range(count):
-        pool.start(Job(test, lambda test=test: ran.append(test)))  # type: ignore[misc]
+        item: Any = None
+        pool.start(Job(test, item, lambda test=test: ran.append(test)))  # type: ignore[misc]
     while pool.running:
         bell.poll()
         pool.hush()

@@ -45,7 +45,10 @@ class InProcess:
         self._board = board
         self._numbers = itertools.count()
         self._answers: dict[int, b.Answer] = {}
+        self._tellers: dict[int, Callable[[b.Answer], None]] = {}
         self._changed = threading.Condition()
+        self.held: dict[str, Any] = {}
+        self.awaited: list[tuple[str, Any]] = []
 
     def ask(self, kind: Callable[..., b.Question], *words: object) -> b.Answer:
         with self._changed:
@@ -63,6 +66,18 @@ class InProcess:
             self._cancel(number)
             return b.Answer(number, ok=False)
 
+    def acquire_later(self, lock: str, told: Callable[[b.Answer], None]) -> int:
+        with self._changed:
+            number = next(self._numbers)
+            self._tellers[number] = told
+            self._take(self._board.handle(0, b.Acquire(number, lock, True)))
+            return number
+
+    def let_go(self, number: int) -> None:
+        with self._changed:
+            self._tellers.pop(number, None)
+            self._cancel(number)
+
     def _put(self, kind: Callable[..., b.Question], *words: object) -> int:
         number = next(self._numbers)
         self._take(self._board.handle(0, kind(number, *words)))
@@ -73,7 +88,12 @@ class InProcess:
         self._answers.pop(number, None)
 
     def _take(self, replies: Sequence[tuple[int, b.Answer]]) -> None:
-        self._answers |= {answer.number: answer for _, answer in replies}
+        for _, answer in replies:
+            told = self._tellers.pop(answer.number, None)
+            if told is None:
+                self._answers[answer.number] = answer
+            else:
+                told(answer)
         self._changed.notify_all()
 
 

@@ -64,7 +64,7 @@ class Deadlines(Generic[W]):
     def stop(self, worker: W, at: float) -> None:
         """Let its clock stand still."""
         clock = self._clocks.get(worker)
-        if clock is not None and clock.step is Step.STACKS:
+        if clock is not None and clock.step is Step.STACKS and clock.stopped is None:
             clock.stopped = at
 
     def go_on(self, worker: W, at: float) -> None:

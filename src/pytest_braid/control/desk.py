@@ -14,6 +14,9 @@ from pytest_braid.schedule.board import Board, Reply
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Encoder
 
+Place = tuple[Worker, str]
+"""A worker, and the node id of its test, where it runs several at once."""
+
 
 class Desk:
     """Asks the board, and posts its answers. What a worker's socket does not take at once is kept,
@@ -49,6 +52,15 @@ class Desk:
         """A worker asks."""
         assert not isinstance(said.question, Borrow | Return)
         self._post(self._board.handle(worker.number, said.question))
+
+    def waits(self) -> list[tuple[Place, Place]]:
+        """Who waits for a lock, each with the one who holds it."""
+        found = []
+        for waiting, holding in self._board.waits():
+            workers = self._workers.get(waiting.asker), self._workers.get(holding.asker)
+            if workers[0] is not None and workers[1] is not None:
+                found.append(((workers[0], waiting.test), (workers[1], holding.test)))
+        return found
 
     def crashed(self, worker: Worker, why: str) -> None:
         """A worker has died. Who gets a lock that it had is told so."""

@@ -55,6 +55,8 @@ class Screen:
         self._end_line = end_line
         self._last: Pipe | None = None
         self._heading = b""
+        self.make_room: Callable[[], None] = lambda: None
+        """Called before anything is written: it may stand where it goes."""
         self.open: Pipe | None = None
         """Whose last line has no end yet."""
 
@@ -88,6 +90,7 @@ class Screen:
     def _write(self, data: bytes) -> None:
         """What nobody reads (``| head -1``) is dropped. The terminal's own lines meet the same
         error, and with it the run ends."""
+        self.make_room()
         try:
             if self._stream is not None:
                 write(self._stream, data)
@@ -234,6 +237,11 @@ class Live:
         self._is_shared = True
         self._pipes: dict[int, Pipe] = {}
         self._of: dict[int, list[Pipe]] = {}
+
+    def let(self, make_room: Callable[[], None]) -> None:
+        """From now on have somebody make room for what is shown."""
+        for screen in self._screens:
+            screen.make_room = make_room
 
     def expect(self, workers: int) -> None:
         """So many will print beside each other: a worker that is alone needs no name."""

@@ -24,5 +24,9 @@ class EventLog:
     def command(self, command: Command, at: float) -> None:
         self._file.write(self._encode(msgspec.to_builtins(command) | {"at": at}) + b"\n")
 
+    def flush(self) -> None:
+        """What has happened is to be read there, if this process should be killed next."""
+        self._file.flush()
+
     def close(self) -> None:
         self._file.close()

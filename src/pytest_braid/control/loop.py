@@ -13,12 +13,14 @@ from typing import assert_never
 
 import pytest
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
-from pytest_braid.control.log import EventLog
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, Slots
+from pytest_braid.control.progress import Shown
 from pytest_braid.control.replay import Replay
 from pytest_braid.control.shared import SharedFixtures
 from pytest_braid.control.texts import crash_text, gave_up_text, replacing_text
@@ -27,8 +29,6 @@ from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.model.board import Cancel
 from pytest_braid.model.shares import Borrow, Return
-from pytest_braid.report.strands import Strands
-from pytest_braid.report.waits import Waits
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.seam.interpreter import freeze_what_is_left
@@ -69,11 +69,11 @@ class Loop:
         uncollected: Container[str],
         make_node: Callable[[int], Node],
         limits: Limits,
-        log: EventLog | None,
         share: Callable[..., SharedFixtures],
+        audience: Audience,
+        progress: Shown | None,
         started: Callable[[int], None],
-        waits: Waits | None = None,
-        strands: Strands | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._session = session
         self._uncollected = uncollected
@@ -83,10 +83,10 @@ class Loop:
         self._tests = tests
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
-        self._log = log
+        self._audience = audience
+        self._progress = progress
         self._started = started
-        self._waits = waits
-        self._strands = strands
+        self._meter = meter
         self._workers: dict[int, Worker] = {}
         self._readable: dict[int, Worker] = {}
         self._live = zygote.live
@@ -120,6 +120,9 @@ class Loop:
         """
         with ExitStack() as stack:
             stack.callback(self._replay.finish)
+            if self._progress is not None:
+                stack.callback(self._progress.close)
+                self._live.let(self._progress.take_away)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
@@ -152,8 +155,11 @@ class Loop:
                 self._turn()
 
     def _turn(self) -> None:
+        self._audience.rest()
         at = time.monotonic()
-        waits = [wait for wait in (self._watch.wait(at), self._live.patience()) if wait is not None]
+        meter = None if self._meter is None else self._meter.wait(at)
+        found = (self._watch.wait(at), self._live.patience(), self._show_progress(at), meter)
+        waits = [wait for wait in found if wait is not None]
         ready = self._desk.poll(min(waits, default=None))
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
@@ -168,14 +174,29 @@ class Loop:
         if self.interrupts.fileno() in ready:
             self.interrupts.clear()
             self._forward_interrupt()
+        self._watch.keep_still(self._desk.waits())
         self._watch.look(at, talking)
         if not self._workers:
             self._shared.end()
+        self._measure()
         self._live.show()
         freeze_what_is_left()
         queued = [worker.queued for worker in self._workers.values()]
         if queued and min(queued) >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
+
+    def _show_progress(self, at: float) -> float | None:
+        """Milliseconds until that is to be done again."""
+        if self._progress is None:
+            return None
+        self._progress.rest(at)
+        return self._progress.patience(at)
+
+    def _measure(self) -> None:
+        if self._meter is not None:
+            measured = self._meter.look(time.monotonic(), self._workers.keys())
+            if measured is not None:
+                self._tell(measured)
 
     def _forward_interrupt(self, sayer: int | None = None) -> None:
         """The worker that said so itself is in its teardown."""
@@ -339,7 +360,7 @@ class Loop:
                 self._replay.done(said.test)
                 self.ledger.count(said.test)
                 self._stop_if_told()  # first, or its worker could be told to make room
-                self._tell(e.Finished(worker=worker.number, test=said.test, at=said.at))
+                self._finished(worker, said)
                 self._shared.over(said.test)
             case m.Asking():
                 self._asked(worker, said.at)
@@ -348,6 +369,15 @@ class Loop:
                 self._reported(worker, said.test, self._replay.full_report(worker.node, said))
             case m.Warned():
                 self._replay.warning(said)
+            case m.FixtureMade():
+                made = e.FixtureSetUp(
+                    worker=worker.number,
+                    test=said.test,
+                    fixture=said.fixture,
+                    seconds=said.seconds,
+                    at=said.at,
+                )
+                self._tell(made)
             case m.Asks():
                 self._on_question(worker, said)
             case _:
@@ -361,10 +391,21 @@ class Loop:
             self._shared.cancel(worker, said.question.number)
         self._desk.hear(worker, said)
 
+    def _finished(self, worker: Worker, said: m.Done) -> None:
+        finished = e.Finished(
+            worker=worker.number,
+            test=said.test,
+            cpu=said.cpu,
+            memory=said.memory,
+            waited=said.waited,
+            at=said.at,
+        )
+        self._tell(finished)
+
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
         worker.begin(said.test, said.at)
-        self._watch.begun(worker, said.test, test, said.at)
+        self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
         self._shared.began(said.test, worker)
         self._live.pass_mark(worker)
         self._live.runs(worker, test.nodeid)
@@ -386,14 +427,25 @@ class Loop:
         | m.Deselected
         | m.Collected
         | m.Waiting
-        | m.Recollected,
+        | m.Recollected
+        | m.Extended
+        | m.LoopBlocked,
     ) -> None:
         match said:
             case m.Ready():
-                worker.is_ready = True
-                self._watch_end(worker)  # it may have been dismissed before it was
-                self._slots.ready(worker.slot)
-                self._tell(e.WorkerReady(worker=worker.number, at=said.at))
+                self._got_ready(worker, said)
+            case m.Extended():
+                self._watch.extended(worker, said.test, said.seconds)
+            case m.LoopBlocked():
+                self._audience.event(
+                    e.LoopBlocked(
+                        worker=worker.number,
+                        test=said.test,
+                        seconds=said.seconds,
+                        stack=said.stack,
+                        at=time.monotonic(),
+                    )
+                )
             case m.JunitNoted():
                 self._replay.noted(worker.node, said)
             case m.Stopping():
@@ -413,6 +465,14 @@ class Loop:
                 self._said_goodbye(worker, said)
             case _:
                 self._on_collection(worker, said)
+
+    def _got_ready(self, worker: Worker, said: m.Ready) -> None:
+        worker.is_ready = True
+        self._watch_end(worker)  # it may have been dismissed before it was
+        self._slots.ready(worker.slot)
+        if self._meter is not None:
+            self._meter.ready(worker.number, said.pid, time.monotonic())
+        self._tell(e.WorkerReady(worker=worker.number, at=said.at))
 
     def _interrupted(self, worker: Worker, said: m.Interrupted) -> None:
         if self.interrupts.said is None:
@@ -480,8 +540,8 @@ class Loop:
         is_decision = report.when == "call" or report.outcome != "passed"
         if underway is not None and is_decision and not is_of_subtest:
             underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
-        if self._log is not None:
-            self._log.event(
+        if self._audience.hears_reports:
+            self._audience.event(
                 e.Reported(
                     worker=worker.number,
                     test=test,
@@ -511,7 +571,7 @@ class Loop:
         self._desk.left(worker)
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
-        self._record(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
+        self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
         if worker.duty is not Duty.FINISHING:
             self._explain_early_end(worker)
             self._tell(e.WorkerStopped(worker=worker.number, at=time.monotonic()))
@@ -543,26 +603,17 @@ class Loop:
     # --- what the scheduler decides -----------------------------------------------------------
 
     def _tell(self, event: e.SchedulerEvent) -> None:
-        self._record(event)
+        self._audience.event(event)
         commands = self._scheduler.handle(event)
         if commands:
             self._carry_out(commands)
-
-    def _record(self, event: e.RunEvent) -> None:
-        if self._strands is not None:
-            self._strands.event(event)
-        if self._log is not None:
-            self._log.event(event)
 
     def _carry_out(self, commands: list[c.SchedulerCommand]) -> None:
         """In order; what a revocation leads to comes behind what was decided before it."""
         todo = deque(commands)
         while todo:
             command = todo.popleft()
-            if self._log is not None:
-                self._log.command(command, time.monotonic())
-            if self._waits is not None:
-                self._waits.command(command, time.monotonic())
+            self._audience.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
                 todo.extend(self._revoke(command.worker))
             else:
@@ -631,7 +682,7 @@ class Loop:
         worker = self._workers.get(number)
         tests = worker.take_back() if worker is not None else ()
         event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
-        self._record(event)
+        self._audience.event(event)
         return self._scheduler.handle(event)
 
     def _dismiss(self, number: int, duty: Duty, record: int) -> None:

@@ -55,11 +55,11 @@ class Gateway:
 class NodeManager:
     """What the nodes of a run have in common."""
 
-    def __init__(self, config: pytest.Config, testrun_uid: str, at_once: dict[str, int]) -> None:
-        """``at_once``: how many tests a worker runs at once, in ``threads`` and as ``tasks``."""
+    def __init__(self, config: pytest.Config, testrun_uid: str, told: dict[str, Any]) -> None:
+        """``told`` is what every worker is told beyond what one of pytest-xdist's is."""
         self.config = config
         self.testrunuid = testrun_uid
-        self.at_once = {name: count for name, count in at_once.items() if count}
+        self.told = told
         self.roots: list[str] = []
         self.specs: list[Spec] = []
 
@@ -78,7 +78,7 @@ class Node:
             "testrunuid": manager.testrunuid,
             "mainargv": list(sys.argv),
         }
-        self.workerinput.update(manager.at_once)
+        self.workerinput.update(manager.told)
         self.workeroutput: dict[str, Any] = {}
         self.workerinfo: dict[str, Any] = {
             "id": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from msgspec.structs import replace
 
+from pytest_braid.control.audience import Audience
 from pytest_braid.control.ending import Ending
 from pytest_braid.control.failures import Failures
 from pytest_braid.control.fleet import Zygote, describe_end, make_room
@@ -18,25 +20,39 @@ from pytest_braid.control.foreign import Foreign, refuse_remote_modules, schedul
 from pytest_braid.control.intake import Intake, say_collected
 from pytest_braid.control.interrupts import interrupts_held
 from pytest_braid.control.log import EventLog
+from pytest_braid.control.memory import Memory
+from pytest_braid.control.meter import Meter
 from pytest_braid.control.node import Node, NodeManager, Spec, host_node
 from pytest_braid.control.resources import fitted
 from pytest_braid.control.sharers import users_of
 from pytest_braid.control.spawner import Spawner, make_spawner, require_spawnable
-from pytest_braid.control.tails import write_explanation, write_strands
+from pytest_braid.control.tails import (
+    write_explanation,
+    write_strands,
+    write_timelines,
+    write_verdict,
+)
 from pytest_braid.control.texts import (
     COLLECTIONS_DIFFER,
     failed_at_its_end,
     gave_up_at_last,
     gave_up_text,
+    not_adaptive,
     refusal,
     spawned_instead,
 )
 from pytest_braid.model import events as e
+from pytest_braid.model.estimates import Estimates
 from pytest_braid.model.limits import Limit
+from pytest_braid.model.needs import PLAIN
 from pytest_braid.model.tests import Mode, SchedulerSettings
+from pytest_braid.report.account import Account
+from pytest_braid.report.advice import Advice, Way
+from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
+from pytest_braid.report.verdict import Machine
 from pytest_braid.report.waits import Waits
-from pytest_braid.seam import output
+from pytest_braid.seam import below, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import mistaken
 from pytest_braid.seam.live import share_log_file
@@ -48,6 +64,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop
+    from pytest_braid.control.progress import Shown
     from pytest_braid.control.replay import Replay
     from pytest_braid.control.shared import SharedFixtures
     from pytest_braid.control.summary import Summary
@@ -92,7 +109,22 @@ class Settings(Protocol):
     @property
     def threads(self) -> int: ...
     @property
+    def timeline(self) -> tuple[Path, ...]: ...
+    @property
+    def progress(self) -> str: ...
+    @property
+    def history(self) -> str: ...
+    @property
+    def most_workers(self) -> int | None: ...
+    @property
+    def cores(self) -> int: ...
+    @property
+    def faster(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def keeps_order(self) -> bool: ...
+    @property
     def tasks(self) -> int: ...
+    def for_workers(self) -> dict[str, Any]: ...
 
 
 class Controller:
@@ -110,8 +142,7 @@ class Controller:
         self._zygote = zygote
         self._held = held
         """Reasons against forking from this process."""
-        at_once = {"threads": settings.threads, "tasks": settings.tasks}
-        self._nodes = NodeManager(config, settings.testrun_uid, at_once)
+        self._nodes = NodeManager(config, settings.testrun_uid, settings.for_workers())
         self._made: dict[int, Node] = {}
         self._failures = Failures(config)
         self._intake = Intake(config, self._failures, self._show_collected)
@@ -120,7 +151,12 @@ class Controller:
         self._scheduler: Scheduler | None = None
         self._loop: Loop | None = None
         self._summary: Summary | None = None
-        self._log: EventLog | None = None
+        self._audience = Audience()
+        self._story: Story | None = None
+        self._account = Account(dict(settings.resources))
+        self._memory = Memory(config, settings.history)
+        self._advice: Advice | None = None
+        self._estimates = Estimates()
         self._waits: Waits | None = None
         self._strands: Strands | None = None
         self._unfinished: list[int] = []
@@ -138,7 +174,13 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         lines = [f"braid: {self._settings.note}"] if self._settings.note else []
-        return [*lines, *(spawned_instead(self._held).splitlines() if self._held else [])]
+        lines += spawned_instead(self._held).splitlines() if self._held else []
+        return [*lines, *self._notes_of_growth()]
+
+    def _notes_of_growth(self) -> list[str]:
+        if self._settings.most_workers is None or self._most_workers is not None:
+            return []
+        return [not_adaptive(self._settings.workers)]
 
     @pytest.hookimpl
     def pytest_warning_recorded(self, warning_message: Any, when: str) -> None:
@@ -148,16 +190,27 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
-            self._log = EventLog(self._settings.log)
-            self._log.event(
-                e.RunStarted(
-                    run=self._settings.testrun_uid,
-                    workers=self._settings.workers,
-                    mode=self._mode,
-                    wall=time.time(),
-                    at=time.monotonic(),
-                )
+            self._audience.write(EventLog(self._settings.log))
+        if self._settings.timeline or self._settings.explain:
+            self._story = Story()
+            self._audience.join(self._story, hears_reports=True)
+        self._audience.join(self._account)
+        self._memory.join(self._audience)
+        if self._settings.faster:
+            ways = tuple(Way(*way) for way in self._settings.faster)
+            self._advice = Advice(ways, self._settings.cores)
+            self._audience.join(self._advice)
+        self._audience.event(
+            e.RunStarted(
+                run=self._settings.testrun_uid,
+                workers=self._settings.workers,
+                mode=self._mode,
+                wall=time.time(),
+                at=time.monotonic(),
+                threads=self._settings.threads,
+                tasks=self._settings.tasks,
             )
+        )
         refuse_remote_modules(session.config)
         self._nodes.specs = [Spec(f"gw{n}") for n in range(self._settings.workers)]
         self._hook.pytest_xdist_setupnodes(config=session.config, specs=self._nodes.specs)
@@ -176,7 +229,8 @@ class Controller:
     def _node(self, slot: int) -> Node:
         """The node of a slot, configured by plugins; the zygote is configured as the first."""
         if slot not in self._made:
-            node = Node(self._nodes, slot, self._settings.workers)
+            workers = self._settings.most_workers or self._settings.workers
+            node = Node(self._nodes, slot, workers)
             self._hook.pytest_xdist_newgateway(gateway=node.gateway)
             self._hook.pytest_configure_node(node=node)
             self._made[slot] = node
@@ -190,6 +244,7 @@ class Controller:
         output.show_collecting(session.config)
         with interrupts_held():  # the traceback of a half imported module breaks pytest's report
             import_what_follows()
+            self._memory.read()
         try:
             self._intake.take(session, self._zygote, self._replay())
         finally:
@@ -202,17 +257,26 @@ class Controller:
         if self._settings.threads or self._settings.tasks:
             asides = tuple(test.aside for test in said.tests)
             self._strands = Strands(asides, self._settings.threads, self._settings.tasks)
-        if self._log is not None:
-            nodeids = tuple(test.nodeid for test in said.tests)
-            event = e.TestsCollected(nodeids=nodeids, asides=asides, at=time.monotonic())
-            self._log.event(event)
+            self._audience.join(self._strands)
         how = scheduling(self._config, self._mode)
         limits = dict(self._settings.resources)
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
-        self._scheduler = self._make_scheduler(tests, how)
+        self._estimates = self._memory.estimates(said)
+        self._scheduler = self._make_scheduler(tests, how, self._estimates)
         self._mode_name = how.name
+        self._tell_tests(tests, asides)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
+
+    def _tell_tests(self, tests: Sequence[m.Test], asides: tuple[str | None, ...]) -> None:
+        """To all that want to hear of the run."""
+        needs = {n: test.needs for n, test in enumerate(tests) if test.needs != PLAIN}
+        nodeids = tuple(test.nodeid for test in tests)
+        if self._settings.explain is not None:
+            self._waits = Waits(nodeids, needs)
+            self._audience.join(self._waits)
+        at = time.monotonic()
+        self._audience.event(e.TestsCollected(nodeids=nodeids, asides=asides, needs=needs, at=at))
 
     def _strands_of_worker(self) -> int:
         """How many tests a worker runs at once. Those that are neither for threads nor for tasks
@@ -223,7 +287,9 @@ class Controller:
         wanted, tests = self._settings.workers, len(self._intake.tests)
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
-    def _make_scheduler(self, tests: Sequence[m.Test], how: Foreign) -> Scheduler:
+    def _make_scheduler(
+        self, tests: Sequence[m.Test], how: Foreign, estimates: Estimates
+    ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
 
@@ -237,17 +303,18 @@ class Controller:
             is_cautious=wanted.is_cautious,
             max_tests_per_worker=wanted.max_tests,
             resources=wanted.resources,
-            tells_waits=wanted.explain is not None or wanted.log is not None,
+            tells_waits=True,
             strands=self._strands_of_worker(),
+            keeps_order=wanted.keeps_order,
+            most_workers=self._most_workers,
         )
         if wanted.is_mp:
             specs = specs_of_groups(tests)
         else:
             specs = specs_of(tests, self._mode, wanted.workers, how.split)
-        if wanted.explain is not None:
-            nodeids, needs = zip(*((spec.nodeid, spec.needs) for spec in specs), strict=True)
-            self._waits = Waits(nodeids, needs)
-        return Scheduler(specs, settings)
+        if wanted.is_mp or (self._mode.by_unit and self._mode is not Mode.EACH):
+            self._account.units = {spec.index: spec.unit for spec in specs if spec.unit is not None}
+        return Scheduler(specs, settings, estimates)
 
     # --- the tests ----------------------------------------------------------------------------
 
@@ -260,7 +327,7 @@ class Controller:
             )
         if not self._intake.tests:
             return True
-        make_room(self._settings.workers)
+        make_room(self._settings.most_workers or self._settings.workers)
         reasons = self._reasons_against_forking()
         if reasons and self._settings.start_method == "fork":
             raise pytest.UsageError(refusal(reasons))
@@ -274,6 +341,11 @@ class Controller:
             self._unfinished = loop.ledger.unfinished()
         self._raise_end(session, loop)
         return True
+
+    @property
+    def _most_workers(self) -> int | None:
+        """A worker that is not forked costs seconds and a whole collection: none is added."""
+        return None if isinstance(self._zygote, Spawner) else self._settings.most_workers
 
     def _reasons_against_forking(self) -> list[str]:
         """``--start-method fork`` insists where nothing can break but what the project does."""
@@ -301,6 +373,8 @@ class Controller:
         )
         spawner.know_collection(self._basetemp())
         self._zygote = spawner
+        for line in self._notes_of_growth():
+            output.say(self._config, line)
         self._ending = Ending(spawner, self._hear_last)
 
     def _replay(self) -> Replay:
@@ -315,7 +389,7 @@ class Controller:
 
         assert self._scheduler is not None
         if not isinstance(self._zygote, Spawner):
-            self._zygote.live.expect(self._scheduler.slots)
+            self._zygote.live.expect(self._most_workers or self._scheduler.slots)
         is_each = self._mode is Mode.EACH
         tests = self._intake.tests
         loop = Loop(
@@ -327,12 +401,16 @@ class Controller:
             uncollected=self._intake.uncollected,
             copies=self._settings.workers if is_each else 1,
             make_node=self._node,
-            limits=Limits(self._settings.limit, session_seam.has_pytest_timeout(session.config)),
-            log=self._log,
-            waits=self._waits,
-            strands=self._strands,
             share=self._share,
+            limits=Limits(
+                self._settings.limit,
+                session_seam.has_pytest_timeout(session.config),
+                self._settings.threads + 1 if self._settings.tasks else None,
+            ),
+            audience=self._audience,
+            progress=self._show_progress(len(tests) * (self._settings.workers if is_each else 1)),
             started=self._show_started,
+            meter=None if self._most_workers is None else Meter(self._settings.cores),
         )
         self._summary = Summary(tests, loop.ledger, loop.different, has_copies=is_each)
         return loop
@@ -352,6 +430,20 @@ class Controller:
             is_spawned=isinstance(self._zygote, Spawner),
             **beside,
         )
+
+    def _show_progress(self, total: int) -> Shown | None:
+        """How far the run is; from now on, if at all."""
+        from pytest_braid.control.progress import Failures, shown
+        from pytest_braid.report.progress import Progress
+
+        nodeids = [test.nodeid for test in self._intake.tests]
+        by_count = below.progress_style(self._config) == "count"
+        progress = Progress(nodeids, total, self._estimates.durations, by_count=by_count)
+        found = shown(self._config, self._settings.progress, progress)
+        if found is not None:
+            self._audience.join(progress)
+            self._config.pluginmanager.register(Failures(progress), "braid-failures")
+        return found
 
     def _raise_end(self, session: pytest.Session, loop: Loop) -> None:
         """Why the run ended, if not because all tests were done; the worst reason first."""
@@ -405,9 +497,11 @@ class Controller:
             session.exitstatus = 128 + signal.SIGTERM
         if self._loop is not None and self._loop.different:
             session.exitstatus = COLLECTIONS_DIFFER
-        if self._log is not None:
-            self._log.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
-            self._log.close()
+        self._audience.event(e.RunEnded(unfinished=tuple(self._unfinished), at=time.monotonic()))
+        self._audience.close()
+        if self._story is not None:
+            write_timelines(self._story, self._settings.timeline)
+        self._memory.write()
         self._intake.remember_nodeids()
 
     def _end_zygote(self) -> None:
@@ -457,19 +551,34 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._summary is not None:
             self._summary.write(terminalreporter, self._unfinished)
-        readers = [reader for reader in (self._strands, self._waits) if reader is not None]
+        found = (self._story if self._settings.explain else None, self._strands, self._waits)
+        readers = [reader for reader in found if reader is not None]
+        nodeids = [test.nodeid for test in self._intake.tests]
         if self._settings.explain is not None and readers:
-            nodeids = [test.nodeid for test in self._intake.tests]
             write_explanation(terminalreporter, nodeids, self._settings.explain, readers)
         if self._strands is not None:
-            write_strands(terminalreporter, self._strands)
+            write_strands(terminalreporter, self._strands, nodeids)
+        if self._loop is not None:
+            self._account.close()
+            advice = None if self._unfinished else self._advice
+            write_verdict(terminalreporter, self._account, self._machine(), advice)
         if self._loop is not None and self._loop.gave_up is not None and not self._unfinished:
             terminalreporter.write_sep("=", gave_up_at_last(self._loop.gave_up), red=True)
+
+    def _machine(self) -> Machine:
+        return Machine(
+            cores=self._settings.cores,
+            knows_order=bool(self._estimates.durations),
+            load=os.getloadavg()[0],
+            is_spawned=isinstance(self._zygote, Spawner),
+            mode=str(self._mode),
+            learns=self._settings.history == "on",
+        )
 
 
 def import_what_follows() -> None:
     """While the zygote collects: before, it waits for us, and behind that all wait for us."""
-    from pytest_braid.control import loop, replay, shared, summary, units
+    from pytest_braid.control import loop, progress, replay, shared, summary, units
     from pytest_braid.schedule import scheduler
 
-    _ = loop, replay, shared, summary, units, scheduler
+    _ = loop, progress, replay, shared, summary, units, scheduler

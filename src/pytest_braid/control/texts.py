@@ -144,3 +144,13 @@ def host_differs() -> str:
         "than the workers. Look for parameters that are random, that hold a time, an address or a "
         "process id (--start-method fork collects once)"
     )
+
+
+def not_adaptive(workers: int) -> str:
+    """That ``-n adaptive`` is no more than ``-n auto`` where workers are spawned."""
+    noun = "worker" if workers == 1 else "workers"
+    return (
+        f"braid: -n adaptive: {workers} {noun}, as with -n auto, and no more: each of them is an "
+        "interpreter that collects the tests for itself. Only forked workers are cheap enough to "
+        "be added while tests run"
+    )

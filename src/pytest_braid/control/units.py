@@ -32,6 +32,7 @@ def specs_of(
                 test.own_process,
                 _of_copy(test.needs, copy),
                 shares=test.shares,
+                fixtures=test.fixtures,
             )
             for copy in range(workers)
             for index, test in enumerate(tests)
@@ -44,6 +45,7 @@ def specs_of(
                 own_process=test.own_process,
                 needs=test.needs,
                 shares=test.shares,
+                fixtures=test.fixtures,
             )
             for index, test in enumerate(tests)
         ]
@@ -55,6 +57,7 @@ def specs_of(
             test.own_process,
             test.needs,
             shares=test.shares,
+            fixtures=test.fixtures,
         )
         for index, test in enumerate(tests)
     ]

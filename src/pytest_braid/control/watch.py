@@ -7,11 +7,12 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_braid.control.deadlines import GRACE, Deadlines, Step
+from pytest_braid.control.desk import Place
 from pytest_braid.control.fleet import Worker, Zygote
 from pytest_braid.control.stacks import place
 from pytest_braid.model.limits import Limit
@@ -35,6 +36,8 @@ class Limits(NamedTuple):
 
     common: Limit | None
     is_second: bool
+    first_task: int | None = None
+    """The first strand whose tests are cancelled in the worker, which goes first there, too."""
 
 
 class Task(NamedTuple):
@@ -53,28 +56,42 @@ class Watch:
         self._root = root
         self._deadlines: Deadlines[Task] = Deadlines()
         self._limit_of: dict[Task, Limit] = {}
+        self._running: dict[Task, str] = {}
+        """The tests that run, with their node ids."""
+        self._still: set[Task] = set()
+        """Those that wait for a lock."""
 
-    def begun(self, worker: Worker, number: int, test: m.Test, at: float) -> None:
+    def begun(self, worker: Worker, number: int, test: m.Test, at: float, strand: int = 0) -> None:
         """It runs this test from now on."""
         limit = self._limits.common
         if test.timeout is not None:
             limit = Limit(test.timeout, _MARK) if test.timeout else None
-        self._start(Task(worker, number), limit, at)
+        self._running[Task(worker, number)] = test.nodeid
+        first = self._limits.first_task
+        is_second = self._limits.is_second or (first is not None and strand >= first)
+        self._start(Task(worker, number), limit, at, is_second=is_second)
+
+    def extended(self, worker: Worker, number: int, seconds: float) -> None:
+        """The test may take so long from now on."""
+        task = Task(worker, number)
+        if task in self._limit_of:
+            self._deadlines.start(task, time.monotonic(), seconds + GRACE)
 
     def dismissed(self, worker: Worker) -> None:
         """It was told to end its session, or to make room for a successor."""
         self.gone(worker)
-        self._start(Task(worker, None), self._limits.common, time.monotonic())
+        is_second = self._limits.is_second
+        self._start(Task(worker, None), self._limits.common, time.monotonic(), is_second=is_second)
 
     def ordered(self, host: Worker) -> None:
         """The fixture host was told to set something up, or to tear it down: it has the time of a
         test."""
         self.dismissed(host)
 
-    def _start(self, task: Task, limit: Limit | None, at: float) -> None:
+    def _start(self, task: Task, limit: Limit | None, at: float, *, is_second: bool) -> None:
         if limit is not None:
             self._limit_of[task] = limit
-            lag = GRACE if self._limits.is_second else 0.0
+            lag = GRACE if is_second else 0.0
             self._deadlines.start(task, at, limit.seconds + lag)
 
     def asked(self, worker: Worker, at: float) -> None:
@@ -85,13 +102,46 @@ class Watch:
     def answered(self, worker: Worker) -> None:
         """It can go on."""
         for task in self._of(worker):
-            self._deadlines.go_on(task, time.monotonic())
+            if task not in self._still:
+                self._deadlines.go_on(task, time.monotonic())
+
+    def keep_still(self, waits: Sequence[tuple[Place, Place]], at: float | None = None) -> None:
+        """Stop the clocks of tests that wait for a lock, as long as the test runs that has it; not
+        of those that wait for each other, or for what no running test will give back."""
+        if not waits and not self._still:
+            return
+        holders = {self._task(*waiting): self._task(*holding) for waiting, holding in waits}
+        still = {task for task in holders if task and self._is_bounded(task, holders)}
+        at = time.monotonic() if at is None else at
+        for task in still - self._still:
+            self._deadlines.stop(task, at)
+        for task in self._still - still:
+            self._deadlines.go_on(task, at)
+        self._still = still
+
+    def _task(self, worker: Worker, nodeid: str) -> Task | None:
+        """The test of this node id; without one, the only one that runs there."""
+        there = [task for task in self._running if task.worker is worker]
+        if nodeid:
+            there = [task for task in there if self._running[task] == nodeid]
+        return there[0] if len(there) == 1 else None
+
+    @staticmethod
+    def _is_bounded(task: Task, holders: Mapping[Task | None, Task | None]) -> bool:
+        seen, last = {task}, holders[task]
+        while last is not None and last in holders and last not in seen:
+            seen.add(last)
+            last = holders[last]
+        return last is not None and last not in seen
 
     def over(self, worker: Worker, test: int) -> None:
         """A test of it is over."""
+        self._running.pop(Task(worker, test), None)
         self._clear(Task(worker, test))
 
     def gone(self, worker: Worker) -> None:
+        for task in [task for task in self._running if task.worker is worker]:
+            del self._running[task]
         for task in self._of(worker):
             self._clear(task)
 
@@ -111,6 +161,8 @@ class Watch:
         """Take the steps that are due."""
         heard = {task for task in self._limit_of if task.worker in talking}
         for task, step in self._deadlines.due(at, heard):
+            if task not in self._limit_of:
+                continue  # another test of its worker was due in the same moment
             worker = task.worker
             if step is Step.STACKS:
                 self._condemn(task)

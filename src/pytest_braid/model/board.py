@@ -15,10 +15,12 @@ class Ask(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Acquire(Ask, frozen=True, gc=False, tag=True, array_like=True):
-    """Take a lock. Answered when it is taken; unless it ``waits``, at once."""
+    """Take a lock. Answered when it is taken; unless it ``waits``, at once. ``test`` is the node id
+    of the test that asks, where its process runs several at once."""
 
     lock: str
     waits: bool
+    test: str = ""
 
 
 class Cancel(Ask, frozen=True, gc=False, tag=True, array_like=True):

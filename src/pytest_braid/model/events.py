@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pytest_braid.model.needs import Needs
+
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, kw_only=True):
     """Base of all events; ``tag`` is the class name in a log line."""
@@ -41,10 +43,29 @@ class Asked(Event, frozen=True, gc=False, kw_only=True):
 
 
 class Finished(Event, frozen=True, gc=False, kw_only=True):
-    """A test is over, its teardown included, and all its reports have arrived."""
+    """A test is over, its teardown included, and all its reports have arrived.
+
+    ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
+    that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
+    ``memory`` is by how many bytes the peak of the process's memory has grown. ``waited`` are the
+    seconds that it waited for fixtures that others set up, where tests run at once.
+    """
 
     worker: int
     test: int
+    cpu: float | None = None
+    memory: int = 0
+    waited: float = 0.0
+
+
+class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):
+    """A worker has set up, in ``seconds``, a fixture that tests share, because ``test`` was the
+    first there to need it. ``fixture`` is its name as in ``Instance``."""
+
+    worker: int
+    test: int
+    fixture: str
+    seconds: float
 
 
 class Revoked(Event, frozen=True, gc=False, kw_only=True):
@@ -108,17 +129,35 @@ class ShareSettled(Event, frozen=True, gc=False, kw_only=True):
     share: int
 
 
+class Measured(Event, frozen=True, gc=False, kw_only=True):
+    """What was going on lately, with ``-n adaptive``.
+
+    ``cpu`` is how many cores the workers, and ``busy`` how many all processes of the machine have
+    kept busy, of the ``cores`` that the run may use. ``free`` bytes of the machine's ``memory`` can
+    be had; ``each`` is the most that a worker has for itself.
+    """
+
+    cpu: float
+    busy: float
+    cores: float
+    free: int
+    memory: int
+    each: int
+
+
 SchedulerEvent = (
     WorkerReady
     | Started
     | Asked
     | Finished
+    | FixtureSetUp
     | Revoked
     | WorkerDied
     | WorkerGone
     | WorkerStopped
     | StopRequested
     | ShareSettled
+    | Measured
 )
 
 
@@ -126,23 +165,33 @@ SchedulerEvent = (
 
 
 class RunStarted(Event, frozen=True, gc=False, kw_only=True):
-    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch."""
+    """The first line of a log. ``wall`` is the time of day, in seconds since the epoch. Of the
+    strands of a worker, 1 to ``threads`` are threads, and the next ``tasks`` are tasks."""
 
     run: str
     workers: int
     mode: str
     wall: float
+    threads: int = 0
+    tasks: int = 0
+
+    @property
+    def strands(self) -> int:
+        """How many tests a worker runs at once."""
+        return max(1, self.threads + self.tasks)
 
 
 class TestsCollected(Event, frozen=True, gc=False, kw_only=True):
     """The tests, in the order in which ``test`` counts them.
 
     In mode ``each`` it counts on through one more copy of them for each further worker. ``asides``
-    are the reasons of those that step aside, where tests run at once.
+    are the reasons of those that step aside, where tests run at once; ``needs`` is what those need
+    that need more than a worker.
     """
 
     nodeids: tuple[str, ...]
     asides: tuple[str | None, ...] = ()
+    needs: dict[int, Needs] = {}
 
 
 class Reported(Event, frozen=True, gc=False, kw_only=True):
@@ -153,6 +202,16 @@ class Reported(Event, frozen=True, gc=False, kw_only=True):
     when: str
     outcome: str
     duration: float
+
+
+class LoopBlocked(Event, frozen=True, gc=False, kw_only=True):
+    """A test has kept all others of its event loop waiting, for so many seconds. ``stack`` is where
+    it was then, a line for each frame of the project."""
+
+    worker: int
+    test: int
+    seconds: float
+    stack: tuple[str, ...]
 
 
 class WorkerEnded(Event, frozen=True, gc=False, kw_only=True):
@@ -167,4 +226,6 @@ class RunEnded(Event, frozen=True, gc=False, kw_only=True):
     unfinished: tuple[int, ...]
 
 
-RunEvent = SchedulerEvent | RunStarted | TestsCollected | Reported | WorkerEnded | RunEnded
+RunEvent = (
+    SchedulerEvent | RunStarted | TestsCollected | Reported | LoopBlocked | WorkerEnded | RunEnded
+)

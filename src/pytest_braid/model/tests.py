@@ -17,8 +17,9 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     one of units; a test without it is a unit of its own. A test with ``own_process`` (mark
     ``forked``) runs in a fresh worker that runs nothing else; it leaves its unit (unless
     ``with_unit``: then the process is the unit's, in any mode), and comes before all tests that
-    share their workers. ``needs`` is what it must have while it runs. ``shares`` are the numbers of
-    shared fixtures without which it does not begin.
+    share their workers. ``needs`` is what it must have while it runs. ``fixtures`` are the numbers
+    of the instances (``Estimates.instances``) that it shares with others; ``shares`` those of
+    fixtures of the whole run, without which it does not begin.
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
@@ -29,6 +30,7 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     own_process: bool = False
     needs: Needs = PLAIN
     with_unit: bool = False
+    fixtures: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
 
 
@@ -74,6 +76,10 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     (``braid_resources``). ``tells_waits``: what a test waits for is told (``--braid-explain``).
 
     ``strands``, at least 1, is how many tests a worker runs at once (``--threads``).
+
+    ``most_workers``: there may be as many, while tests wait and cores are idle (``-n adaptive``).
+
+    ``keeps_order``: tests begin in the order of the collection, however long they take (``--ff``).
     """
 
     workers: int
@@ -86,3 +92,5 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     resources: tuple[tuple[str, int], ...] = ()
     tells_waits: bool = False
     strands: int = 1
+    keeps_order: bool = False
+    most_workers: int | None = None

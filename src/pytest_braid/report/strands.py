@@ -25,6 +25,8 @@ class Strands:
         self._beside: Counter[int] = Counter()
         self.largest = 0
         """Most tests that ran at the same time in one worker."""
+        self.blocked: list[e.LoopBlocked] = []
+        """Tests that have kept others waiting, one entry for each time."""
 
     def event(self, event: e.Event) -> None:
         """Take in what has happened."""
@@ -40,8 +42,13 @@ class Strands:
                 self._running[event.worker].discard(event.test)
             case e.WorkerDied():
                 self._running[event.worker].clear()
+            case e.LoopBlocked():
+                self.blocked.append(event)
             case _:
                 pass
+
+    def command(self, command: object, at: float) -> None:
+        """What is decided is no matter of it, but what happens."""
 
     @property
     def on_strands(self) -> int:
@@ -65,6 +72,22 @@ class Strands:
         """Why tests ran in the main thread, without the places."""
         aside = (test for test, strand in self._strand.items() if not strand)
         return Counter(_kind(self._reason(test) or "") for test in aside)
+
+    def blocks(self, nodeids: Sequence[str]) -> list[str]:
+        """Which tests have kept the others of their event loop waiting, and where."""
+        longest = sorted(self.blocked, key=lambda block: -block.seconds)
+        lines = []
+        for block in longest[:_MOST]:
+            nodeid = nodeids[block.test % len(nodeids)]
+            lines.append(
+                f"{nodeid} has blocked the event loop of its worker for {block.seconds:.1f} s, and "
+                "all other tasks waited. Await what takes so long (asyncio.to_thread), or mark the "
+                "test with @pytest.mark.thread_unsafe. It was here:"
+            )
+            lines += [f"  {line}" for line in block.stack]
+        if len(longest) > _MOST:
+            lines.append(f"... and {len(longest) - _MOST} more times")
+        return lines
 
     def lines(self, test: int) -> list[str]:
         """How a test ran."""

@@ -20,12 +20,20 @@ class Reply(NamedTuple):
     answer: b.Answer
 
 
+class Asking(NamedTuple):
+    """Who has asked for a lock: the asker and its test, by the question of this number."""
+
+    asker: int
+    number: int
+    test: str = ""
+
+
 @dataclass(slots=True)
 class _Lock:
-    """``holder`` is the asker that has taken it, by the question of this number."""
+    """``holder`` is who has taken it."""
 
-    holder: tuple[int, int] | None = None
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    holder: Asking | None = None
+    waiting: deque[Asking] = field(default_factory=deque)
     note: str = ""
     """What the next holder is to be told of the last."""
 
@@ -64,8 +72,8 @@ class Board:
         """An asker's process has ended; ``crash`` says how, in words, if it was not in order."""
         replies: list[Reply] = []
         for name, lock in list(self._locks.items()):
-            lock.waiting = deque(each for each in lock.waiting if each[0] != asker)
-            if lock.holder is not None and lock.holder[0] == asker:
+            lock.waiting = deque(each for each in lock.waiting if each.asker != asker)
+            if lock.holder is not None and lock.holder.asker == asker:
                 how = crash or "its process has ended, and had not given it back"
                 lock.note = f"{name}: the last to hold it is gone: {how}"
                 replies += self._pass_on(lock)
@@ -78,7 +86,7 @@ class Board:
         lock = self._locks.setdefault(asked.lock, _Lock())
         if lock.holder is not None and not asked.waits:
             return [Reply(asker, b.Answer(asked.number, ok=False))]
-        lock.waiting.append((asker, asked.number))
+        lock.waiting.append(Asking(asker, asked.number, asked.test))
         return [] if lock.holder is not None else self._pass_on(lock)
 
     def _release(self, asker: int, asked: b.Release) -> list[Reply]:
@@ -89,20 +97,30 @@ class Board:
 
     def _cancel(self, asker: int, number: int) -> list[Reply]:
         for lock in self._locks.values():
-            if (asker, number) in lock.waiting:
-                lock.waiting.remove((asker, number))
-            if lock.holder == (asker, number):
+            for each in lock.waiting:
+                if each[:2] == (asker, number):
+                    lock.waiting.remove(each)
+                    return []
+            if lock.holder is not None and lock.holder[:2] == (asker, number):
                 return self._pass_on(lock)
         return []
+
+    def waits(self) -> list[tuple[Asking, Asking]]:
+        """Who waits, each with the one who holds what it waits for."""
+        return [
+            (each, lock.holder)
+            for lock in self._locks.values()
+            if lock.holder is not None
+            for each in lock.waiting
+        ]
 
     @staticmethod
     def _pass_on(lock: _Lock) -> list[Reply]:
         lock.holder = lock.waiting.popleft() if lock.waiting else None
         if lock.holder is None:
             return []
-        asker, number = lock.holder
         note, lock.note = lock.note, ""
-        return [Reply(asker, b.Answer(number, note=note))]
+        return [Reply(lock.holder.asker, b.Answer(lock.holder.number, note=note))]
 
     def _on_trail(self, asker: int, asked: b.Join | b.Leave) -> b.Answer:
         users = self._trails.setdefault(asked.trail, Counter())

@@ -9,6 +9,7 @@ from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.held import Held, Waiting
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Line, Unit
+from pytest_braid.schedule.outlook import Outlook
 from pytest_braid.schedule.pool import Pool
 from pytest_braid.schedule.units import UnitPool
 from pytest_braid.schedule.worker import UNLIMITED
@@ -22,18 +23,26 @@ def slots_for(specs: Sequence[TestSpec], settings: SchedulerSettings) -> int:
 
 
 def lay_out(
-    specs: Sequence[TestSpec], settings: SchedulerSettings, ledger: Ledger, held: Held
+    specs: Sequence[TestSpec],
+    settings: SchedulerSettings,
+    ledger: Ledger,
+    outlook: Outlook,
+    held: Held,
 ) -> tuple[Line, Pool | UnitPool, Waiting]:
     """All tests undealt: those in line for something, the others, and those that come to the others
     when what they share is settled. In mode ``each`` a copy is not held back as a whole."""
     slots, limit = slots_for(specs, settings), settings.max_tests_per_worker or UNLIMITED
     is_each = settings.mode is Mode.EACH
     units = _units(specs, settings.mode)
-    in_line = [unit for unit in units if _stands_in_line(unit)]
+    in_line: list[Sequence[TestSpec]] = [unit for unit in units if _stands_in_line(unit)]
     rest = [[spec.index for spec in unit] for unit in units if not _stands_in_line(unit)]
     if settings.reorder and not is_each:
-        in_line.sort(key=len, reverse=True)
-        rest.sort(key=len, reverse=True)
+        if outlook.is_known and not settings.keeps_order:
+            in_line = _longest_queue_first(in_line, outlook)
+            rest.sort(key=outlook.all_seconds, reverse=True)
+        else:
+            in_line.sort(key=len, reverse=True)
+            rest.sort(key=len, reverse=True)
     needs = {spec.index: spec.needs for spec in specs if spec.needs != PLAIN}
     line = Line(map(_unit, _by_circle(in_line)), needs, ledger, limit, pinned=is_each, held=held)
     if is_each:
@@ -44,7 +53,17 @@ def lay_out(
     if settings.mode.by_unit:
         return line, UnitPool(now, slots, limit, later=later), waiting
     tests = [test for unit in now for test in unit]
-    return line, Pool(tests, slots, settings.mode, settings.max_chunk), waiting
+    pool = Pool(
+        sorted(tests),
+        slots,
+        settings.mode,
+        settings.max_chunk,
+        outlook,
+        strands=settings.strands,
+        keeps_order=settings.keeps_order,
+        binds=settings.max_tests_per_worker is None,
+    )
+    return line, pool, waiting
 
 
 def _units(specs: Iterable[TestSpec], mode: Mode) -> list[list[TestSpec]]:
@@ -62,6 +81,17 @@ def _units(specs: Iterable[TestSpec], mode: Mode) -> list[list[TestSpec]]:
 
 def _stands_in_line(unit: Sequence[TestSpec]) -> bool:
     return any(spec.own_process or spec.needs != PLAIN for spec in unit)
+
+
+def _longest_queue_first(
+    units: Sequence[Sequence[TestSpec]], outlook: Outlook
+) -> list[Sequence[TestSpec]]:
+    """Those who need the same run one after another: first those who take longest together."""
+    queues: dict[Needs, float] = {}
+    for unit in units:
+        seconds = outlook.all_seconds(spec.index for spec in unit)
+        queues[unit[0].needs] = queues.get(unit[0].needs, 0.0) + seconds
+    return sorted(units, key=lambda unit: -queues[unit[0].needs])
 
 
 def _by_circle(units: Sequence[Sequence[TestSpec]]) -> list[Sequence[TestSpec]]:

@@ -65,6 +65,10 @@ class Ledger:
         self._circles: Counter[str | None] = Counter()
         self._taken_cpus = 0
 
+    def grow(self, cpus: int) -> None:
+        """So many tests may run at once, from now on."""
+        self._cpus = cpus
+
     def __contains__(self, test: int) -> bool:
         return test in self._holdings
 

@@ -16,9 +16,12 @@ from pytest_braid.model.commands import (
     SchedulerCommand,
     StartWorker,
 )
+from pytest_braid.model.estimates import NOTHING_KNOWN, Estimates
 from pytest_braid.model.events import (
     Asked,
     Finished,
+    FixtureSetUp,
+    Measured,
     Revoked,
     SchedulerEvent,
     ShareSettled,
@@ -30,15 +33,20 @@ from pytest_braid.model.events import (
     WorkerStopped,
 )
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
+from pytest_braid.schedule.growth import Growth
+from pytest_braid.schedule.outlook import Outlook
 from pytest_braid.schedule.stock import Stock
 from pytest_braid.schedule.worker import (
+    BUFFER,
     CAUTIOUS_BUFFER,
+    DEEPEST,
     UNLIMITED,
     Pace,
     Question,
     Worker,
     ahead_for,
     depth_for,
+    least_depth,
 )
 
 BARREN_DEATHS = 3
@@ -101,15 +109,23 @@ class Scheduler:
     skips another one (the first may have been revoked, unread, along with tests).
     """
 
-    def __init__(self, specs: Sequence[TestSpec], settings: SchedulerSettings) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TestSpec],
+        settings: SchedulerSettings,
+        estimates: Estimates = NOTHING_KNOWN,
+    ) -> None:
         """Plan to run ``specs``, given in the order of the collection."""
         self._max_restarts = settings.max_restarts
         self._unfinished = {spec.index: None for spec in specs}  # a set that keeps its order
-        self._stock = Stock(specs, settings)
+        is_each = settings.mode is Mode.EACH  # then nobody could run what another has
+        self._outlook = Outlook() if is_each else Outlook(specs, estimates)
+        self._stock = Stock(specs, settings, self._outlook)
         self._limit = settings.max_tests_per_worker or UNLIMITED
         self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
         self._strands = settings.strands
+        self._growth = _growth(settings)
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
         self._next_number = 0
@@ -168,11 +184,8 @@ class Scheduler:
 
         Raises :class:`~pytest_braid.schedule.worker.UnexpectedEventError` for what cannot happen.
         """
-        if isinstance(event, StopRequested):
-            return self._stop()
-        if isinstance(event, ShareSettled):
-            self._stock.settle(event.share)
-            return [] if self._stopping or self._done else self._feed()
+        if isinstance(event, StopRequested | Measured | ShareSettled):
+            return self._of_no_worker(event)
         worker = self._workers.get(event.worker)
         if worker is None:
             retiring = self._retiring.get(event.worker)
@@ -187,12 +200,27 @@ class Scheduler:
                 return self._feed() if worker.idle else []
             case Revoked():
                 return self._revoked(worker, event)
+            case FixtureSetUp():
+                self._stock.learn(event.worker, event.test, event.fixture, event.seconds)
+                return []
             case WorkerReady():
                 return []
             case WorkerDied() | WorkerStopped() | WorkerGone():
                 return self._on_end(worker, event)
             case _:
                 assert_never(event)
+
+    def _of_no_worker(
+        self, event: StopRequested | Measured | ShareSettled
+    ) -> list[SchedulerCommand]:
+        match event:
+            case StopRequested():
+                return self._stop()
+            case Measured():
+                return self._measured(event)
+            case ShareSettled():
+                self._stock.settle(event.share)
+                return [] if self._stopping or self._done else self._feed()
 
     def _on_end(
         self, worker: Worker, event: WorkerDied | WorkerStopped | WorkerGone
@@ -212,6 +240,7 @@ class Scheduler:
 
     def _finished(self, worker: Worker, event: Finished) -> list[SchedulerCommand]:
         self._pace.add(worker.finish(event.test, event.at))
+        self._outlook.note_pace(self._pace.mean or 0.0)
         del self._unfinished[event.test]
         if self._is_over():
             return self._finish_all()
@@ -328,12 +357,33 @@ class Scheduler:
         commands: list[SchedulerCommand] = []
         for worker in idle:  # what one takes of what is in line another may lack
             commands += self._assign(worker, self._stock.take_in_line(worker, self._depth(worker)))
-        takers = self._stock.claim([worker for worker in idle if worker.idle])
+        keeps = {worker.number: worker.keeps for worker in self._workers.values()}
+        takers = self._stock.claim([worker for worker in idle if worker.idle], keeps)
         for worker in takers if to_fill is None else [*takers, to_fill]:
             commands += self._deal(worker)
         if self._recycles:
             commands += self._recycle()
         return [*commands, *self._stock.news(), *self._answer()]
+
+    def _measured(self, event: Measured) -> list[SchedulerCommand]:
+        """Start more workers if that would help: there must be something to do for each."""
+        if self._growth is None or self._stopping or self._done:
+            return []
+        there = len(self._workers) + len(self._retiring)
+        if not there or any(not worker.holds_tests for worker in self._workers.values()):
+            return []
+        workers = [self._new_worker() for _ in range(self._growth.more(event, there, self._open()))]
+        if not workers:
+            return []
+        self._stock.grow(there + len(workers))
+        return [*(StartWorker(w.number, w.slot) for w in workers), *self._deal_to(workers)]
+
+    def _deal_to(self, fresh: Sequence[Worker]) -> list[SchedulerCommand]:
+        """Before they are up, as at the start; what lies in queues they get when they ask."""
+        keeps = {worker.number: worker.keeps for worker in self._workers.values()}
+        takers = self._stock.claim(fresh, keeps)
+        commands = [command for worker in takers for command in self._deal(worker)]
+        return [*commands, *self._stock.news()]
 
     def _recycle(self) -> list[SchedulerCommand]:
         """Retire workers that wait in vain, as many as there is work for in their slots.
@@ -414,10 +464,25 @@ class Scheduler:
         if self._is_cautious:
             depth = ahead_for(mean, CAUTIOUS_BUFFER)
         else:
-            depth = depth_for(mean, worker.strands)
+            expected = self._expected_depth(worker)
+            depth = depth_for(mean, worker.strands) if expected is None else expected
         depth = max(depth, int(worker.waits))
         worker.low = depth // 2
         return min(depth, len(worker.queue) + worker.left)
+
+    def _expected_depth(self, worker: Worker) -> int | None:
+        """As many as make up the buffer, if it is known how long the next ones take."""
+        upcoming = self._stock.upcoming(worker.number) if self._outlook.is_known else None
+        if upcoming is None:
+            return None
+        depth = len(worker.queue)
+        seconds = BUFFER * worker.strands - self._outlook.all_seconds(worker.queue)
+        for test in upcoming:
+            seconds -= self._outlook.seconds(test)
+            if seconds < 0 or depth >= DEEPEST:
+                break
+            depth += 1
+        return max(depth, least_depth(worker.strands))
 
     def _ahead(self, worker: Worker) -> int:
         """How many it may have before the next unit is bound to it."""
@@ -464,6 +529,12 @@ class Scheduler:
         self._workers.clear()
         self._retiring.clear()
         return commands
+
+
+def _growth(settings: SchedulerSettings) -> Growth | None:
+    if settings.most_workers is None or settings.mode is Mode.EACH:
+        return None
+    return Growth(settings.most_workers)
 
 
 def _let_end(worker: Worker) -> list[SchedulerCommand]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_braid.model.commands import Wait
 from pytest_braid.model.needs import PLAIN, Lack
@@ -11,6 +11,8 @@ from pytest_braid.schedule.held import Held
 from pytest_braid.schedule.layout import lay_out, slots_for
 from pytest_braid.schedule.ledger import Ledger
 from pytest_braid.schedule.line import Unit
+from pytest_braid.schedule.outlook import Outlook
+from pytest_braid.schedule.pool import Pool
 from pytest_braid.schedule.worker import Worker
 
 
@@ -21,13 +23,17 @@ class Stock:
     the run. A worker that has tests of the pool gets no more of them while the line has one for it.
     """
 
-    def __init__(self, specs: Sequence[TestSpec], settings: SchedulerSettings) -> None:
+    def __init__(
+        self, specs: Sequence[TestSpec], settings: SchedulerSettings, outlook: Outlook
+    ) -> None:
         self.slots = slots_for(specs, settings)
         at_once = max(self.slots, settings.workers) * settings.strands
         self._ledger = Ledger(dict(settings.resources), at_once)
         self._held = Held(specs)
-        self._line, self._pool, self._waiting = lay_out(specs, settings, self._ledger, self._held)
+        laid_out = lay_out(specs, settings, self._ledger, outlook, self._held)
+        self._line, self._pool, self._waiting = laid_out
         self._is_each = settings.mode is Mode.EACH
+        self._strands = settings.strands
         self._tells = settings.tells_waits
         self._told: dict[int, Lack] = {}
 
@@ -59,10 +65,11 @@ class Stock:
                 if not self._line.claim(worker.number):
                     self._pool.claim(worker.number)
 
-    def claim(self, idle: Sequence[Worker]) -> list[Worker]:
+    def claim(self, idle: Sequence[Worker], keeps: Mapping[int, int]) -> list[Worker]:
         """Those of the idle workers for whom the pool has something; it is theirs then.
 
-        Before any of them is dealt it, so that what there is spreads over all of them.
+        Before any of them is dealt it, so that what there is spreads over all of them. ``keeps``
+        says how many tests each worker takes at once, whatever others claim.
         """
         rest = len(self._pool)
         takers: list[Worker] = []
@@ -71,7 +78,7 @@ class Stock:
             suits = worker.left >= self._pool.needed and not self._line.holds(worker.number)
             if (holds or (rest and suits)) and self._lets_pass(worker):
                 rest -= not holds  # more would only take from each other what they have claimed
-                self._pool.claim(worker.number)
+                self._pool.claim(worker.number, keeps)
                 takers.append(worker)
         return takers
 
@@ -100,6 +107,7 @@ class Stock:
             self._pool.unclaim(worker.number)
         if unit.own_process and worker.is_fresh:
             worker.limit = len(unit.rest)
+            self._pool.release(worker.number)
         count = min(count, worker.left, 1 if worker.strands > 1 else count)
         tests = self._line.take(worker.number, count, worker.last) if count > 0 else ()
         worker.serves_line = bool(tests)
@@ -117,6 +125,15 @@ class Stock:
                 self._ledger.take(tests, PLAIN, worker.last)
             worker.serves_line = False
         return tests
+
+    def upcoming(self, worker: int) -> Iterable[int] | None:
+        """The tests of the pool that the worker would be dealt next, if they are single ones."""
+        return self._pool.upcoming(worker) if isinstance(self._pool, Pool) else None
+
+    def learn(self, worker: int, test: int, fixture: str, seconds: float) -> None:
+        """The worker has set up a fixture for this test, and those that come."""
+        if isinstance(self._pool, Pool):
+            self._pool.learn(worker, test, fixture, seconds)
 
     def suspect(self, tests: Sequence[int]) -> None:
         """One of these has ended the process that they ran in: each gets one of its own."""
@@ -155,6 +172,11 @@ class Stock:
         """See to it that the successor of a retired worker will have something of the pool."""
         if not self.fresh and not self.holds(gone) and self._line.lets_pass():
             self._pool.claim(gone)
+
+    def grow(self, workers: int) -> None:
+        """There are so many workers, from now on."""
+        self._ledger.grow(workers * self._strands)
+        self._pool.grow(workers)
 
     def close(self) -> None:
         """Deal nothing any more, whatever is put back."""

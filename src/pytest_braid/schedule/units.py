@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -111,7 +111,7 @@ class UnitPool:
                 break
         return tuple(tests)
 
-    def claim(self, worker: int) -> None:
+    def claim(self, worker: int, keeps: Mapping[int, int] | None = None) -> None:  # noqa: ARG002
         """See to it that the worker holds a unit, if there is a free one."""
         if worker not in self._held and self._free:
             unit = self._free.popleft()
@@ -165,6 +165,10 @@ class UnitPool:
         held = self._held.get(worker)
         claimed = held is not None and held.is_whole
         return -(-(len(self._free) + claimed) // self._workers) - claimed
+
+    def grow(self, workers: int) -> None:
+        """There are so many workers, from now on."""
+        self._workers = workers
 
     def close(self) -> None:
         """Deal nothing any more, whatever is put back."""

@@ -92,10 +92,15 @@ def ahead_for(mean: float | None, buffer: float = BUFFER, strands: int = 1) -> i
     return int(buffer * strands / mean)
 
 
+def least_depth(strands: int) -> int:
+    """Tests to keep in a queue however long they take. Of several strands each can take the next
+    one at once, before the queue is filled again."""
+    return 1 if strands == 1 else min(2 * strands, DEEPEST)
+
+
 def depth_for(mean: float | None, strands: int = 1) -> int:
-    """How many tests of this mean duration to keep in a queue. Of several strands each can take the
-    next one at once, before the queue is filled again."""
-    least = 1 if strands == 1 else min(2 * strands, DEEPEST)
+    """How many tests of this mean duration to keep in a queue."""
+    least = least_depth(strands)
     return (
         max(DEPTH_UNKNOWN, least) if mean is None else max(least, ahead_for(mean, strands=strands))
     )
@@ -200,6 +205,14 @@ class Worker:
         """How many tests a worker of several strands takes out of its pipe at once: those that it
         starts, and as many to come."""
         return 2 * self.strands - len(self.running)
+
+    @property
+    def keeps(self) -> int:
+        """How many more tests it takes at once, besides those that are in its hands."""
+        if self.strands > 1:
+            return max(0, self.grasp - len(self.queue))
+        has_next = self.queue or (self.running and self.question is not Question.OPEN)
+        return int(not has_next)
 
     def start(self, test: int, at: float) -> None:
         """Move ``test`` from the queue to ``running``: whatever it asked before is answered."""

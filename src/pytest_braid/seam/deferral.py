@@ -3,6 +3,7 @@ thread that may tell."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
         waiting = outbox()
         if waiting is None:
             return kind.__call__(self, **given)
+        if "report" in given:  # a plugin may change its own afterwards, and report once more
+            given["report"] = copy.copy(given["report"])
         waiting.append(lambda: kind.__call__(self, **given))
         return []
 

@@ -249,13 +249,14 @@ def give_fault_file(config: pytest.Config, descriptor: int) -> None:
         config.stash[key] = interpreter.out_of_reach(os.dup(number))  # for pytest to close
 
 
-def say(config: pytest.Config, text: str) -> None:
+def say(config: pytest.Config, text: str, *, always: bool = False) -> None:
     """Write lines to the terminal, unless it is told to be quiet."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and config.option.verbose >= 0:
+    if reporter is not None and (always or config.option.verbose >= 0):
         end_terminal_line(config)
         for line in text.splitlines():
             reporter.write_line(line)
+        reporter.flush()
 
 
 def show_collecting(config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from pytest_braid.seam.fixtures import TEST_OUTCOME
 
@@ -19,6 +20,11 @@ def first_error(item: pytest.Item) -> BaseException | None:
         errors.append(_error(lambda: hook.pytest_runtest_call(item=item)))
     errors.append(_error(lambda: hook.pytest_runtest_teardown(item=item, nextitem=None)))
     return next(filter(None, errors), None)
+
+
+def reports(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+    """Run a test; what would be reported of its phases."""
+    return runtestprotocol(item, log=False, nextitem=nextitem)
 
 
 def give_sections(item: Any, other: pytest.Item) -> None:

@@ -112,8 +112,9 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``xdist_group`` marks (and ``mp_group``) where ``--dist loadgroup`` asks for it; ``timeout``:
     the seconds that its mark of this name gives, 0 for no limit; ``needs`` as its marks say,
     whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
-    why nothing may run beside it in its worker, where others do; ``shares``: numbers of the shared
-    fixtures that it uses; ``may_ask``: it, or a fixture of its, could ask for others by name.
+    why nothing may run beside it in its worker, where others do; ``fixtures``: the numbers of the
+    instances that it shares with others; ``shares``: those of the fixtures that the run shares;
+    ``may_ask``: it, or a fixture of its, could ask for others by name.
     """
 
     nodeid: str
@@ -124,6 +125,7 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     needs: Needs = PLAIN
     mp: tuple[str, str] | None = None
     aside: str | None = None
+    fixtures: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
     may_ask: bool = False
 
@@ -150,14 +152,16 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     """The collection is complete.
 
     ``found`` counts the tests before deselection; ``lines`` is what plugins want printed below
-    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers; ``shares`` are the
-    fixtures that tests share with all workers.
+    the count; ``stepwise`` the number of tests that ``--stepwise`` remembers. ``instances`` are
+    those of fixtures that tests share: the fixture, and whether it has parameters. ``shares`` are
+    the fixtures that the whole run shares.
     """
 
     tests: tuple[Test, ...]
     found: int
     lines: tuple[str, ...]
     stepwise: int | None
+    instances: tuple[tuple[str, bool], ...] = ()
     shares: tuple[Share, ...] = ()
 
 
@@ -199,9 +203,10 @@ class ZygoteEnded(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Ready(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The worker will read its queue."""
+    """The worker, process ``pid``, will read its queue."""
 
     at: float
+    pid: int = 0
 
 
 class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -210,6 +215,22 @@ class Begun(Message, frozen=True, gc=False, tag=True, array_like=True):
     test: int
     at: float
     strand: int = 0
+
+
+class Extended(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test is given so many seconds from now on: it has waited for what is not its own."""
+
+    test: int
+    seconds: float
+
+
+class LoopBlocked(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A test has kept all others of its event loop waiting, for so long. ``stack`` is where it was
+    then, a line for each frame of the project."""
+
+    test: int
+    seconds: float
+    stack: tuple[str, ...]
 
 
 class Asking(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -276,9 +297,22 @@ class Warned(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Done(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """The test is over, its teardown included. Its warnings follow, as in a serial run."""
+    """The test is over, its teardown included. Its warnings follow, as in a serial run. ``cpu``,
+    ``memory`` and ``waited`` as in the event."""
 
     test: int
+    at: float
+    cpu: float | None = None
+    memory: int = 0
+    waited: float = 0.0
+
+
+class FixtureMade(Message, frozen=True, gc=False, tag=True, array_like=True):
+    """A fixture that tests share has been set up for this one, in so many seconds."""
+
+    test: int
+    fixture: str
+    seconds: float
     at: float
 
 
@@ -398,12 +432,15 @@ FromZygote = (
 FromWorker = (
     Ready
     | Begun
+    | Extended
+    | LoopBlocked
     | Asking
     | PlainReport
     | Report
     | JunitNoted
     | Warned
     | Done
+    | FixtureMade
     | Asks
     | Stopping
     | Interrupted

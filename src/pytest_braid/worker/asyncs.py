@@ -8,9 +8,12 @@ from typing import Any, Final
 import pytest
 
 from pytest_braid.fixtures.served import is_async
-from pytest_braid.seam import closures
+from pytest_braid.seam import closures, fixtures
 
 SEED_MARK = "asyncio_cooperative"
+
+only_marked: Final = pytest.StashKey[bool]()
+"""Set where nobody has asked for tasks but the tests that have this mark."""
 
 
 def is_task(item: pytest.Item) -> bool:
@@ -21,7 +24,7 @@ def is_task(item: pytest.Item) -> bool:
         return False
     if item.get_closest_marker(SEED_MARK) is not None:
         return not inspect.isasyncgenfunction(function_of(item))
-    if not inspect.iscoroutinefunction(function_of(item)):
+    if not inspect.iscoroutinefunction(function_of(item)) or only_marked in item.config.stash:
         return False
     if item.get_closest_marker("trio") is not None:
         return False
@@ -48,8 +51,7 @@ def is_auto(config: pytest.Config) -> bool:
 
 
 def has_pytest_asyncio(config: pytest.Config) -> bool:
-    plugin = config.pluginmanager.get_plugin("asyncio")
-    return str(getattr(plugin, "__name__", "")).startswith("pytest_asyncio")
+    return any(map(config.pluginmanager.hasplugin, ("asyncio", "pytest_asyncio.plugin")))
 
 
 def _is_auto(config: pytest.Config, mode: str) -> bool:
@@ -69,11 +71,11 @@ def _ini(config: pytest.Config, name: str) -> object:
 
 def _has_policy(item: pytest.Function) -> bool:
     """Whether the project makes its loops itself, by the fixture of pytest-asyncio."""
-    definitions = [each for each in closures.definitions(item) if each.argname in _POLICIES]
-    return any(not _module(each).startswith("pytest_asyncio") for each in definitions)
+    known = (fixtures.definitions(item, name) or () for name in _POLICIES)
+    return any(not _module(each[-1]).startswith("pytest_asyncio") for each in known if each)
 
 
-_POLICIES: Final = {"event_loop_policy", "event_loop"}
+_POLICIES: Final = ("event_loop_policy", "event_loop")
 
 
 def _is_on_asyncio(item: pytest.Function) -> bool:

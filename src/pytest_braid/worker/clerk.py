@@ -8,11 +8,13 @@ import select
 import socket
 import threading
 import time
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pytest_braid.capture.ownership import owner
 from pytest_braid.model import board as b
 from pytest_braid.model import shares as s
 from pytest_braid.wire import messages as m
@@ -33,7 +35,8 @@ class Loan(NamedTuple):
 
 
 class Clerk:
-    """Several threads may ask at once: one of those that wait reads, for all of them.
+    """Several threads may ask at once: one of those that wait reads, for all of them. For those
+    who do not wait in a thread, but want to be told, there is another as long as there are any.
 
     Whoever is made to stop waiting (a time-out, Ctrl-C) withdraws its question: a lock that is
     granted in the same moment goes back.
@@ -45,12 +48,18 @@ class Clerk:
         self._answers: dict[int, b.Answer | s.Lent] = {}
         self._files: dict[int, int] = {}
         self._arrived: deque[int] = deque()
+        self._tellers: dict[int, Callable[[b.Answer], None]] = {}
+        """Who is to be told what is answered to which question."""
+        self._is_listening = False
+        """Whether there is a thread that reads for them."""
         self._given_up: set[int] = set()
         self._frames: Frames[m.Told] = Frames(m.Told)
         self._changed = threading.Condition()
         self._is_read = False
         """Whether a thread reads the socket."""
         self._owner = os.getpid()
+        self.held: dict[str, Any] = {}
+        self.awaited: list[tuple[str, Any]] = []
         # Bound here, before a test can patch the modules.
         self._pid, self._clock = os.getpid, time.monotonic
         self._recv = partial(socket.recv_fds, speech.socket, _CHUNK, _MOST_FILES)
@@ -68,7 +77,9 @@ class Clerk:
     def acquire(self, lock: str, timeout: float | None) -> b.Answer:
         """Take a lock, waiting for ``timeout`` seconds at most (``None``: however long)."""
         wait = timeout or None  # what does not wait is answered at once
-        number, answer = self._ask(lambda number: b.Acquire(number, lock, timeout != 0), wait, None)
+        number, answer = self._ask(
+            lambda number: b.Acquire(number, lock, timeout != 0, _test()), wait, None
+        )
         assert not isinstance(answer, s.Lent)
         return b.Answer(number, ok=False) if answer is None else answer
 
@@ -88,6 +99,62 @@ class Clerk:
         assert isinstance(answer, s.Lent)
         return Loan(number, answer, self._files.pop(number, None))
 
+    def acquire_later(self, lock: str, told: Callable[[b.Answer], None]) -> int:
+        """The number of the question; ``told`` is called, in any thread, when the lock is taken."""
+        self._refuse_copies()
+        number = next(self._numbers)
+        with self._changed:
+            self._tellers[number] = told
+            if not self._is_listening:
+                self._is_listening = True
+                start_new_thread(self._listen, ())
+        try:
+            self._speech.say_apart(m.Asks(b.Acquire(number, lock, True, _test())))
+        except BaseException:
+            self.let_go(number)
+            raise
+        return number
+
+    def let_go(self, number: int) -> None:
+        """Of the lock that this question has taken, or of the place among those who wait."""
+        with self._changed:
+            has_waited = self._tellers.pop(number, None) is not None
+            if has_waited:
+                self._given_up.add(number)
+            is_idle = has_waited and not self._tellers
+        self._speech.say_apart(m.Asks(b.Cancel(number)))
+        if is_idle:
+            self._wake_listener()
+
+    def _wake_listener(self) -> None:
+        """With an answer: tests that fork are to find no thread that nobody needs."""
+        number = next(self._numbers)
+        with self._changed:
+            self._given_up.add(number)
+        self._speech.say_apart(m.Asks(b.Get(number, b"")))
+
+    def _listen(self) -> None:
+        """In a thread of its own."""
+        with self._changed:
+            try:
+                while self._tellers:
+                    if self._is_read:
+                        self._changed.wait()
+                    else:
+                        self._read(None)
+            except (EOFError, OSError):
+                pass  # the controller is gone, and so will be this process
+            finally:
+                self._is_listening = False
+
+    def _refuse_copies(self) -> None:
+        if self._pid() != self._owner:
+            raise RuntimeError(
+                "mp_lock, mp_message_board, mp_trail, pytest_braid.Lock and the fixtures that the "
+                "whole run shares belong to the process that runs the test, and this is one that "
+                "it has forked: use them there, and what it finds here"
+            )
+
     def _ask(
         self,
         make: Callable[[int], b.Question | s.Borrow | s.Return],
@@ -95,12 +162,7 @@ class Clerk:
         test: int | None,
     ) -> tuple[int, b.Answer | s.Lent | None]:
         """The number of a question, and its answer, if that came in time."""
-        if self._pid() != self._owner:
-            raise RuntimeError(
-                "mp_lock, mp_message_board, mp_trail and the fixtures that the whole run shares "
-                "belong to the process that runs the test, and this is one that it has forked: use "
-                "them there, and what it finds here"
-            )
+        self._refuse_copies()
         number = next(self._numbers)
         try:
             self._speech.say_apart(m.Asks(make(number), test))
@@ -161,5 +223,13 @@ class Clerk:
         if number in self._given_up:
             self._given_up.discard(number)
             self._drop(number)
+        elif number in self._tellers and isinstance(answer, b.Answer):
+            self._tellers.pop(number)(answer)
         else:
             self._answers[number] = answer
+
+
+def _test() -> str:
+    """The node id of the test that asks, where several run at once."""
+    asking = owner()
+    return "" if asking is None else asking.item.nodeid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -109,7 +110,7 @@ class MainStrand:
 
     def tests(self) -> Iterator[tuple[pytest.Item, Any]]:
         """Each test with its ``nextitem``, to be run by whoever asks, until the run is over."""
-        self._reporter.speech.say(m.Ready(self._reporter.clock()))
+        self._reporter.speech.say(m.Ready(self._reporter.clock(), os.getpid()))
         record = self._take()
         while record not in (FINISH, RETIRE):
             if record < 0:

@@ -8,26 +8,26 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
-from pytest_braid.model.variables import variable
+import pytest
+
+from pytest_braid.fixtures.gate import waits
+from pytest_braid.worker.outbox import Call, outbox
 
 _ROOM = 4096
-
-Call = Callable[[], object]
-
-outbox: contextvars.ContextVar[list[Call] | None] = variable("outbox", None)
-"""What a test on a strand has reported, until it is told."""
 
 
 class Job(NamedTuple):
     """A test to run: its number, and what runs it."""
 
     test: int
+    item: pytest.Item
     run: Callable[[], object]
 
 
@@ -38,6 +38,10 @@ class Over(NamedTuple):
     strand: int
     reports: list[Call]
     error: BaseException | None
+    cpu: float | None = None
+    """Seconds that its thread has computed, if it had one."""
+    waited: float = 0.0
+    """Seconds that it has waited for fixtures that others set up."""
 
 
 class Pool:
@@ -60,6 +64,7 @@ class Pool:
         self._is_rung = False
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
+        self._cpu = time.thread_time
 
     @property
     def has_room(self) -> bool:
@@ -93,10 +98,13 @@ class Pool:
         while (given := self._jobs.get()) is not None:
             strand, job, context = given
             reports: list[Call] = []
+            waited: list[float] = []
             self._identities[job.test] = threading.get_ident()
-            error = context.run(run, job, reports)
+            before = self._cpu()
+            error = context.run(run, job, reports, waited)
+            cpu = self._cpu() - before
             self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error))
+            self._over.append(Over(job.test, strand, reports, error, cpu, sum(waited)))
             self.ring()
 
     def ring(self) -> None:
@@ -144,8 +152,9 @@ class Pool:
             self._jobs.put(None)
 
 
-def run(job: Job, reports: list[Call]) -> BaseException | None:
+def run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
     outbox.set(reports)
+    waits.set(waited)
     try:
         job.run()
     except BaseException as error:  # noqa: BLE001 -- whoever gave out the job raises it

@@ -45,7 +45,7 @@ class Service:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        if not inspect.iscoroutinefunction(function_of(pyfuncitem)) or not is_task(pyfuncitem):
+        if not is_task(pyfuncitem):
             return (yield)
         holder, name = _place_of_function(pyfuncitem)
         original = getattr(holder, name)
@@ -59,7 +59,9 @@ class Service:
         @functools.wraps(function, updated=())
         def call(*args: Any, **more: Any) -> None:
             __tracebackhide__ = True
-            self._hub.wait_for(function(*args, **more))
+            result = function(*args, **more)
+            if inspect.isawaitable(result):
+                self._hub.wait_for(result)
 
         return call
 

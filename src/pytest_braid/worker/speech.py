@@ -22,6 +22,7 @@ from pytest_braid.seam.session import is_own
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel, Encoder
 from pytest_braid.wire.values import pack
+from pytest_braid.worker.usage import Usage
 
 _ASYNCHRONOUS = {
     getattr(signal, name)
@@ -208,9 +209,15 @@ class Reporter(Spokesman):
         self._warnings: list[m.Warned] = []
         self._last = 0
         self._keywords_sent: int | None = None
+        self._usage = Usage()
         self.clock = time.monotonic  # bound before a test can patch the module
         self.waited = 0.0
         """Seconds that the running teardown waited for the answer what comes next."""
+
+    def tell_fixture(self, name: str, seconds: float, at: float) -> None:
+        """A fixture that tests share has been set up."""
+        if self.test is not None:
+            self.speech.hold(m.FixtureMade(self.test, name, seconds, at))
 
     def begin(self, test: int) -> None:
         self.resume(test)
@@ -221,13 +228,21 @@ class Reporter(Spokesman):
         self._mark_output()
         self.speech.say(m.Begun(test, self.clock(), strand))
 
+    def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
+        """Say that a test has blocked the event loop, and where."""
+        self.speech.say(m.LoopBlocked(test, seconds, stack))
+
     def resume(self, test: int) -> None:
         """What is reported from here on is of this test, until it is done."""
         self.test = self._last = test
 
-    def done(self) -> None:
+    def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
+        """The test is over; it has computed for ``cpu`` seconds, or for as long as the process, and
+        ``waited`` for fixtures that others set up."""
         assert self.test is not None
-        self.speech.hold(m.Done(self.test, self.clock()))
+        used, grown = self._usage.since_last()
+        computed = used if cpu is None else cpu
+        self.speech.hold(m.Done(self.test, self.clock(), computed, grown, waited))
         self.test = None
         for warning in self._warnings:
             self.speech.hold(warning)

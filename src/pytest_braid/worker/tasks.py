@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from pytest_braid.fixtures.bridge import Hub, TaskStrand
+from pytest_braid.fixtures.gate import current_strand
+from pytest_braid.model.limits import Limit
 from pytest_braid.seam.coverage import tell_greenlets_apart
+from pytest_braid.seam.session import has_pytest_timeout
 from pytest_braid.seam.xunit import await_async_ones
+from pytest_braid.worker.asyncs import SEED_MARK
+from pytest_braid.worker.heartbeat import Heartbeat, lines_of
+from pytest_braid.worker.leaks import Leaks
+from pytest_braid.worker.patience import Deadline, frames_of, timeout_of, traceback_of
 from pytest_braid.worker.pool import Job, Over, run
 from pytest_braid.worker.service import Service
 
@@ -26,14 +34,42 @@ class Running(NamedTuple):
     """Of its strand."""
     task: asyncio.Task[BaseException | None]
     strand: TaskStrand[BaseException | None]
+    item: pytest.Item
+    deadlines: list[Deadline]
+
+
+class Heard(NamedTuple):
+    """Who hears of a test that is given more seconds, and of one that has blocked the loop for so
+    many, and where."""
+
+    extended: Callable[[int, float], None]
+    blocked: Callable[[int, float, tuple[str, ...]], None]
 
 
 class Tasks:
     """Up to ``size`` tasks, in strands numbered from ``first``. They run while :meth:`turn` does,
     in the thread that has made this."""
 
-    def __init__(self, config: pytest.Config, size: int, first: int) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        size: int,
+        first: int,
+        limit: Limit | None,
+        heard: Heard,
+    ) -> None:
+        """``limit`` is that of a test without one of its own."""
         self.hub = Hub()
+        self._root = config.rootpath
+        self._common = limit
+        marked = config.pluginmanager.get_plugin("braid-cooperative")
+        self._of_marked: Limit | None = getattr(marked, "limit", None)
+        self._heard = heard
+        self._heartbeat: Heartbeat | None = None
+        self._has_marks = not has_pytest_timeout(config)
+        config.pluginmanager.register(Timers(self))
+        self._leaks = Leaks(config, self.hub)
+        config.pluginmanager.register(self._leaks)
         config.add_cleanup(self.hub.close)
         config.add_cleanup(await_async_ones(self.hub.wait_for))
         tell_greenlets_apart()
@@ -61,20 +97,56 @@ class Tasks:
         """Have a test run, in a copy of this context."""
         number = self._free.pop()
         reports: list[Callable[[], object]] = []
+        waited: list[float] = []
         task, strand = self.hub.start(
-            partial(run, job, reports), copy_context(), name=f"test {job.test}"
+            partial(run, job, reports, waited), copy_context(), name=f"test {job.test}"
         )
-        self.running[job.test] = Running(number, task, strand)
-        task.add_done_callback(partial(self._end, job.test, reports))
+        self.running[job.test] = Running(number, task, strand, job.item, [])
+        limit = self._limit_of(job.item)
+        if limit is not None:
+            self.limit(job.test, limit)
+        task.add_done_callback(partial(self._end, job.test, reports, waited))
+
+    def _limit_of(self, item: pytest.Item) -> Limit | None:
+        seconds = timeout_of(item) if self._has_marks else None
+        if seconds is not None:
+            return Limit(seconds, "its mark timeout") if seconds else None
+        limits = [self._common, self._of_marked if item.get_closest_marker(SEED_MARK) else None]
+        return min(filter(None, limits), default=None)
+
+    def test_here(self) -> int | None:
+        """The test whose code this is, if it runs as one of these tasks."""
+        strand = current_strand.get()
+        found = (test for test, running in self.running.items() if running.strand is strand)
+        return next(found, None)
+
+    def limit(self, test: int, limit: Limit) -> None:
+        """From now on, a running test has so long."""
+        running = self.running[test]
+        tell = partial(self._heard.extended, test)
+        deadline = Deadline(running.task, running.strand, limit, self._root, tell)
+        running.deadlines.append(deadline)
+
+    def unlimit(self, test: int) -> None:
+        """What pytest-timeout has limited is over."""
+        deadlines = self.running[test].deadlines
+        for deadline in [each for each in deadlines if each.limit.source == _OTHER]:
+            deadline.clear()
+            deadlines.remove(deadline)
 
     def _end(
         self,
         test: int,
         reports: list[Callable[[], object]],
+        waited: list[float],
         task: asyncio.Task[BaseException | None],
     ) -> None:
+        running = self.running[test]
+        for deadline in running.deadlines:
+            deadline.clear()
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        self._over.append(Over(test, self.running[test].number, reports, error))
+        cpu = running.strand.cpu
+        self._over.append(Over(test, running.number, reports, error, cpu, sum(waited)))
         self._stop()
 
     def _stop(self) -> None:
@@ -92,14 +164,30 @@ class Tasks:
         for descriptor in watched:
             loop.add_reader(descriptor, loop.stop)
         timer = None if seconds is None else loop.call_later(seconds, loop.stop)
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(loop, self._test_of)
+        self._heartbeat.go_on()
         try:
             loop.run_forever()
         finally:
+            self._heartbeat.pause()
             self.has_turn = False
+            self._tell_of_blocks()
             if timer is not None:
                 timer.cancel()
             for descriptor in watched:
                 loop.remove_reader(descriptor)
+
+    def _test_of(self, task: asyncio.Task[Any] | None) -> int | None:
+        for test, running in [*self.running.items()]:
+            if task is running.task or self._leaks.owns(running.item, task):
+                return test
+        return None
+
+    def _tell_of_blocks(self) -> None:
+        while self._heartbeat is not None and self._heartbeat.found:
+            test, since, frames = self._heartbeat.found.popleft()
+            self._heard.blocked(test, time.monotonic() - since, lines_of(frames, self._root))
 
     def wait_for_news(self) -> None:
         """In a strand: wait until :meth:`tell_news`, after whoever deals tests has looked."""
@@ -126,29 +214,37 @@ class Tasks:
     def interrupt(self) -> None:
         """Raise ``KeyboardInterrupt`` in every test that runs, where it waits."""
         for running in self.running.values():
-            running.strand.reason = KeyboardInterrupt()
-            running.task.cancel()
+            running.strand.cancel(running.task, KeyboardInterrupt())
 
     def place(self) -> TracebackType | None:
         """Where the test waits that runs longest, as if it had raised something there."""
         for running in self.running.values():
-            return place_of(running.strand.awaited)
+            return traceback_of(frames_of(running.strand.awaited))
         return None
 
 
-def place_of(awaited: Any) -> TracebackType | None:
-    """The frames in which something waits that is awaited, as a traceback."""
-    frames = []
-    while awaited is not None:
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(awaited, f"{kind}_frame", None)
-            if frame is not None:
-                frames.append(frame)
-                awaited = getattr(awaited, f"{kind}_await", None)
-                break
-        else:
-            break
-    traceback: TracebackType | None = None
-    for frame in reversed(frames):
-        traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno)
-    return traceback
+_OTHER: Final = "pytest-timeout"
+
+
+class Timers:
+    """A plugin for pytest-timeout, which has one timer for the process: that of a test that runs as
+    a task is the event loop's."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self, settings: Any) -> bool | None:
+        test = self._tasks.test_here()
+        if test is None:
+            return None
+        self._tasks.limit(test, Limit(settings.timeout, _OTHER))
+        return True
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_cancel_timer(self) -> bool | None:
+        test = self._tasks.test_here()
+        if test is None:
+            return None
+        self._tasks.unlimit(test)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import time
@@ -18,19 +19,20 @@ from pytest_braid.capture.isolation import Isolation
 from pytest_braid.capture.ownership import owned
 from pytest_braid.fixtures.instances import Instances
 from pytest_braid.fixtures.tree import SetupTree, running_item
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import deferral
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
-from pytest_braid.worker.asyncs import is_task
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
-from pytest_braid.worker.pool import Job, Over, Pool, outbox
+from pytest_braid.worker.outbox import outbox
+from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
-from pytest_braid.worker.tasks import Tasks
+from pytest_braid.worker.tasks import Heard, Tasks
 
 _BRISK = 0.005
 """Seconds from one test to the next that are short."""
@@ -67,12 +69,13 @@ class ThreadStrands(MainStrand):
         threads: int,
         tasks: int,
         asides: Sequence[str | None],
+        timeout: TimeLimit | None = None,
     ) -> None:
         super().__init__(session, queue, claim, reporter, limit)
         self._strands = threads + tasks
         self._asides = asides
         self._pool = Pool(threads)
-        self._tasks = Tasks(session.config, tasks, threads + 1) if tasks else None
+        self._tasks = self._make_tasks(tasks, threads + 1, timeout) if tasks else None
         self._planned: deque[int] = deque()
         """For threads."""
         self._planned_tasks: deque[int] = deque()
@@ -105,6 +108,14 @@ class ThreadStrands(MainStrand):
         for descriptor in (queue.descriptor, self._pool.bell):
             self._either.register(descriptor, select.POLLIN)
 
+    def _make_tasks(self, count: int, first: int, timeout: TimeLimit | None) -> Tasks:
+        def extended(test: int, seconds: float) -> None:
+            self._reporter.speech.say(m.Extended(test, seconds))
+            self._reporter.speech.flush()
+
+        heard = Heard(extended, self._reporter.blocked)
+        return Tasks(self._session.config, count, first, timeout, heard)
+
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
         return [] if self._strands == 1 else self._tree.users()
@@ -119,7 +130,7 @@ class ThreadStrands(MainStrand):
                 "knows pytest otherwise; run without --threads, or with another version of one of "
                 "the two."
             )
-        self._reporter.speech.say(m.Ready(self._reporter.clock()))
+        self._reporter.speech.say(m.Ready(self._reporter.clock(), os.getpid()))
         with self._isolation, self._guard or nullcontext():
             try:
                 yield from self._deal()
@@ -204,7 +215,8 @@ class ThreadStrands(MainStrand):
         self._reporter.announce(test, strand)
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
-        pool.start(Job(test, lambda: self._run(test, strand, nextitem)))
+        item = self.items[test]
+        pool.start(Job(test, item, lambda: self._run(test, strand, nextitem)))
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
         """In a strand."""
@@ -238,7 +250,7 @@ class ThreadStrands(MainStrand):
                 test = self._aside.popleft()
                 self._reporter.begin(test)
                 self._claim.set(test)
-                if self._tasks is not None and is_task(self.items[test]):
+                if self._tasks is not None and self._tasks.prepare(self.items[test]):
                     self._tasks.hub.run(partial(self._protect, self.items[test], self._later()))
                 else:
                     yield from self._alone(self.items[test])
@@ -252,8 +264,8 @@ class ThreadStrands(MainStrand):
             running_item.set(None)
             self._tree.forget(item)
 
-    def _end(self, item: pytest.Item) -> None:
-        self._reporter.done()
+    def _end(self, item: pytest.Item, cpu: float | None = None, waited: float = 0.0) -> None:
+        self._reporter.done(cpu if self._strands > 1 else None, waited)
         self._limit.note(item)
         self._left = item
 
@@ -270,7 +282,7 @@ class ThreadStrands(MainStrand):
         for call in over.reports:
             call()
         if over.error is None:
-            self._end(self.items[over.test])
+            self._end(self.items[over.test], over.cpu, over.waited)
             self._reporter.speech.flush()
         elif self._error is None:
             with self._news:

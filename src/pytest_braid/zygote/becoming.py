@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import live, output
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
@@ -22,6 +23,7 @@ from pytest_braid.worker.limit import Limit, Tally
 from pytest_braid.worker.live import Marks
 from pytest_braid.worker.main import Farewell, LastWord, MainStrand
 from pytest_braid.worker.speech import Reporter, Speech
+from pytest_braid.worker.usage import Stopwatch
 from pytest_braid.worker.uses import sharing_key
 from pytest_braid.zygote.collecting import asides_key
 from pytest_braid.zygote.marks import at_once
@@ -84,6 +86,7 @@ def become_worker(
         from pytest_braid.worker.borrower import Borrower
 
         config.pluginmanager.register(Borrower(session, sharing, clerk), "braid-borrower")
+    config.pluginmanager.register(Stopwatch(reporter.tell_fixture), "braid-stopwatch")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
     strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
@@ -126,7 +129,16 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
 
     threads = threads if threads + tasks else 1
     asides = _asides(session, threads, tasks)
-    return ThreadStrands(session, *given, threads=threads, tasks=tasks, asides=asides)
+    workerinput: dict[str, Any] = session.config.workerinput  # type: ignore[attr-defined]
+    timeout = workerinput.get("timeout")
+    return ThreadStrands(
+        session,
+        *given,
+        threads=threads,
+        tasks=tasks,
+        asides=asides,
+        timeout=None if timeout is None else TimeLimit(*timeout),
+    )
 
 
 def _asides(session: pytest.Session, threads: int, tasks: int) -> list[str | None]:

@@ -18,6 +18,7 @@ from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
 from pytest_braid.worker.uses import NOTHING, prepare
 from pytest_braid.zygote.marks import Teller
+from pytest_braid.zygote.shared import Shared
 
 asides_key = pytest.StashKey[list[str | None]]()
 """Why tests step aside, in the order of the collection."""
@@ -128,9 +129,10 @@ class Collecting(Spokesman):
         lines = config.hook.pytest_report_collectionfinish(
             config=config, start_path=session.startpath, items=session.items
         )
+        shared = Shared(session.items)
         tell = Teller(config).test
         uses = [NOTHING] * len(session.items) if sharing is None else sharing.uses
-        tests = tuple(map(tell, session.items, uses))
+        tests = tuple(map(tell, session.items, uses, shared.of_tests))
         config.stash[asides_key] = [test.aside for test in tests]
         self.speech.say(
             m.Collected(
@@ -138,6 +140,7 @@ class Collecting(Spokesman):
                 found=self._found,
                 lines=tuple(_flat(lines)),
                 stepwise=session_seam.stepwise_count(config),
+                instances=shared.instances,
                 shares=() if sharing is None else tuple(sharing.shares),
             )
         )

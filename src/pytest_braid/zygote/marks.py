@@ -7,11 +7,11 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from pytest_braid.model.limits import seconds_of
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
-from pytest_braid.worker.uses import Uses
+from pytest_braid.worker.patience import timeout_of
+from pytest_braid.worker.uses import NOTHING, Uses
 
 _NEEDY = {"alone", "resource_lock", "cpus"}
 """Marks of what a test needs besides a worker."""
@@ -27,25 +27,6 @@ def _group(item: pytest.Item) -> str | None:
     if mp is not None:
         names.add(mp[0])
     return "_".join(sorted(names)) or None
-
-
-def _timeout(item: pytest.Item) -> float | None:
-    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
-
-    Raises:
-        pytest.UsageError: it gives no such number.
-    """
-    mark = item.get_closest_marker("timeout")
-    if mark is None:
-        return None
-    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise pytest.UsageError(
-            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
-            "write @pytest.mark.timeout(3), or 0 for no limit"
-        )
-    return seconds
 
 
 def _mp_group(item: pytest.Item) -> tuple[str, str] | None:
@@ -126,7 +107,9 @@ class Teller:
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
-    def test(self, item: pytest.Item, uses: Uses) -> m.Test:
+    def test(
+        self, item: pytest.Item, uses: Uses = NOTHING, fixtures: tuple[int, ...] = ()
+    ) -> m.Test:
         names = self._names(item.parent).union(mark.name for mark in item.own_markers)
         self._count += 1
         return m.Test(
@@ -134,10 +117,11 @@ class Teller:
             item.location,
             own_process="forked" in names,
             group=_group(item) if self._is_by_group else None,
-            timeout=_timeout(item) if self._has_timeouts and "timeout" in names else None,
+            timeout=timeout_of(item) if self._has_timeouts and "timeout" in names else None,
             needs=_needs(item, names, self._count) if names & _NEEDY else PLAIN,
             aside=self._aside(item),
             mp=_mp_group(item) if "mp_group_info" in names else None,
+            fixtures=fixtures,
             shares=uses.shares,
             may_ask=uses.may_ask,
         )
@@ -153,7 +137,12 @@ class Teller:
 def at_once(config: pytest.Config) -> tuple[int, int]:
     """How many tests this worker is to run at once: in threads, and as tasks."""
     workerinput: dict[str, int] = config.workerinput  # type: ignore[attr-defined]
-    return workerinput.get("threads", 0), workerinput.get("tasks", 0)
+    threads, tasks = workerinput.get("threads", 0), workerinput.get("tasks", 0)
+    if not tasks and config.pluginmanager.hasplugin("braid-cooperative"):
+        from pytest_braid.worker.asyncs import only_marked
+
+        config.stash[only_marked], tasks = True, 1
+    return threads, tasks
 
 
 def _finder_of_reasons(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:

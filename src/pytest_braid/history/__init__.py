@@ -1,0 +1,1 @@
+"""What earlier runs have taught: how long tests take, what they wait for, what fixtures cost."""

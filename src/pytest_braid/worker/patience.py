@@ -1,0 +1,124 @@
+"""How long a test may take that runs as a task, and its end when it takes longer."""
+
+from __future__ import annotations
+
+import asyncio
+import linecache
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+
+from pytest_braid.fixtures.bridge import TaskStrand
+from pytest_braid.model.limits import Limit, seconds_of
+from pytest_braid.worker import project
+
+_LATE = 0.05
+"""Seconds after which a timer is late: something has blocked the event loop."""
+
+
+def timeout_of(item: pytest.Item) -> float | None:
+    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
+
+    Raises:
+        pytest.UsageError: it gives no such number.
+    """
+    mark = item.get_closest_marker("timeout")
+    if mark is None:
+        return None
+    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
+            "write @pytest.mark.timeout(3), or 0 for no limit"
+        )
+    return seconds
+
+
+class Deadline:
+    """Cancels the task of a test whose time is up.
+
+    What the test waits for and is not its own, and what others block the event loop for, takes none
+    of its time: ``tell`` hears how many seconds it is given for that.
+    """
+
+    def __init__(
+        self,
+        task: asyncio.Task[Any],
+        strand: TaskStrand[Any],
+        limit: Limit,
+        root: Path,
+        tell: Callable[[float], None],
+    ) -> None:
+        self._task = task
+        self._strand = strand
+        self.limit = limit
+        self._root = root
+        self._tell = tell
+        self._loop = task.get_loop()
+        self._began = self._loop.time()
+        self._excused = strand.excused
+        self._due = self._began + limit.seconds
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        late = now - self._due
+        spent = now - self._began - (self._strand.excused_until(now) - self._excused)
+        left = late if late > _LATE else self.limit.seconds - spent
+        if left <= 0:
+            self._strand.cancel(self._task, self._failure())
+            return
+        self._due = now + left
+        self._timer = self._loop.call_at(self._due, self._look)
+        self._tell(left)
+
+    def _failure(self) -> BaseException:
+        frames = frames_of(self._strand.awaited)
+        return pytest.fail.Exception(
+            f"The test took longer than {self.limit}. It was cancelled where it waited: "
+            f"{place_in_words(frames, self._root)}. If it needs longer, raise the limit, or mark "
+            "it with @pytest.mark.timeout(SECONDS)."
+        ).with_traceback(traceback_of(frames))
+
+    def clear(self) -> None:
+        """The test is over."""
+        self._timer.cancel()
+
+
+def frames_of(awaited: Any) -> list[FrameType]:
+    """The frames of what is awaited, from the outermost to the one that waits."""
+    frames = []
+    while awaited is not None:
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(awaited, f"{kind}_frame", None)
+            if frame is not None:
+                frames.append(frame)
+                awaited = getattr(awaited, f"{kind}_await", None)
+                break
+        else:
+            break
+    return frames
+
+
+def traceback_of(frames: Sequence[FrameType]) -> TracebackType | None:
+    """As if something had been raised in the last of these frames."""
+    found: TracebackType | None = None
+    for frame in reversed(frames):
+        found = TracebackType(found, frame, frame.f_lasti, frame.f_lineno)
+    return found
+
+
+def place_in_words(frames: Sequence[FrameType], root: Path) -> str:
+    """``test_a.py:12 in test_it: await asyncio.sleep(100)``: the innermost line of the project."""
+    own = [frame for frame in frames if project.is_own(frame.f_code.co_filename)]
+    if not frames:
+        return "before its first await"
+    frame = (own or frames)[-1]
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, line).strip()
+    place = project.place(root, path, line)
+    return f"{place} in {frame.f_code.co_name}{f': {text}' if text else ''}"

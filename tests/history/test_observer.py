@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_braid.history.estimates import estimates
+from pytest_braid.history.observer import Observer
+from pytest_braid.history.record import FixtureRecord, History, TestRecord
+from pytest_braid.model import events as e
+from pytest_braid.model.estimates import Estimates, Instance
+
+NODEIDS = ("test_a.py::test_0", "test_a.py::test_1")
+
+
+def of_test(
+    test: int, setup: float = 0.0, call: float = 1.0, outcome: str = "passed"
+) -> Iterator[e.Event]:
+    for when, duration in (("setup", setup), ("call", call), ("teardown", 0.5)):
+        yield e.Reported(worker=0, test=test, when=when, outcome=outcome, duration=duration, at=0.0)
+
+
+def observed(*events: e.Event) -> Observer:
+    observer = Observer()
+    for event in (e.TestsCollected(nodeids=NODEIDS, at=0.0), *events):
+        observer.event(event)
+    return observer
+
+
+def over(test: int, cpu: float | None = None, memory: int = 0) -> e.Finished:
+    return e.Finished(worker=0, test=test, cpu=cpu, memory=memory, at=9.0)
+
+
+def test_phases_waiting_and_memory_are_those_of_the_test() -> None:
+    run = observed(*of_test(0, 0.5), over(0, 0.5, 99)).run
+    assert run == History({NODEIDS[0]: TestRecord(0.5, 1.0, 0.5, 0.75, 99)})
+
+
+def test_a_fixture_that_others_use_too_is_no_time_of_the_test() -> None:
+    made = e.FixtureSetUp(worker=0, test=0, fixture="::db", seconds=2.0, at=0.0)
+    again = e.FixtureSetUp(worker=1, test=1, fixture="::db", seconds=4.0, at=0.0)
+    run = observed(made, *of_test(0, 2.25), over(0), again).run
+    assert run.tests[NODEIDS[0]].setup == 0.25
+    assert run.fixtures == {"::db": FixtureRecord(3.0)}
+
+
+def test_a_test_that_did_not_end_teaches_nothing() -> None:
+    assert not observed(*of_test(0)).run.tests
+
+
+def test_a_test_that_did_not_pass_is_not_sure() -> None:
+    observer = observed(*of_test(0, outcome="failed"), over(0), *of_test(1), over(1))
+    assert observer.unsure == {NODEIDS[0]}
+
+
+def test_a_further_copy_of_a_test_is_the_same_test() -> None:
+    assert observed(*of_test(3), over(3)).run.tests.keys() == {NODEIDS[1]}
+
+
+def test_what_is_expected_is_what_was() -> None:
+    known = History({NODEIDS[1]: TestRecord(1.0, 2.0, 3.0)}, {"::db": FixtureRecord(0.5)})
+    assert estimates(known, NODEIDS, [("::db", False), ("::x[0]", True)]) == Estimates(
+        (None, 6.0), (Instance("::db", setup=0.5), Instance("::x[0]", is_parametrized=True))
+    )
+
+
+def test_of_unknown_tests_nothing_is_expected() -> None:
+    assert estimates(History(), NODEIDS, []) == Estimates()
