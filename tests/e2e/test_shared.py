@@ -45,12 +45,13 @@ def once(run: Ended, *names: str) -> None:
 
 
 def errors(run: Ended) -> dict[str, str]:
-    """What is shown of each error, without the line that names its worker and without output."""
+    """The traceback of each error."""
     parts = re.split(r"^_{3,} (.*) _{3,}$", run.section("ERRORS"), flags=re.MULTILINE)
     found = {}
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
-        shown = re.split(r"^(?:-+ Captured |threads: ).*", text, flags=re.MULTILINE)[0]
-        found[name] = re.sub(r"^\[gw\d+\] .*\n", "", shown, flags=re.MULTILINE).strip()
+        last = [*re.finditer(r"^\S+\.py:\d+: .*$", text, re.MULTILINE)][-1]  # of the traceback
+        shown = re.sub(r"^\[gw\d+\] .*\n", "", text[: last.end()], flags=re.MULTILINE)
+        found[name] = shown.strip()
     return found
 
 
