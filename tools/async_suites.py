@@ -68,8 +68,32 @@ SUITES = (
         # Its own options want coverage, and a release of pytest-asyncio that does not warn.
         ("tests", "-oaddopts=", "-oasyncio_default_fixture_loop_scope=function"),
     ),
-    Suite("janus", "2.0.0", ("pytest-asyncio",), ("tests", "--ignore=tests/test_benchmarks.py")),
-    Suite("asgiref", "3.13.0", ("pytest-asyncio",)),
+    Suite(
+        "janus",
+        "2.0.0",
+        ("pytest-asyncio",),
+        # pytest-codspeed and its measurements, which are no tests.
+        ("tests", "--ignore=tests/test_benchmarks.py"),
+    ),
+    Suite("async-timeout", "5.0.1", ("pytest-asyncio",), ("tests", "-oaddopts=")),
+    Suite("aiodataloader", "0.4.3", ("pytest-asyncio",), ("-oaddopts=",)),
+    Suite(
+        "httpx",
+        "0.28.1",
+        (
+            *("anyio", "trio", "uvicorn", "chardet==5.2.0", "trustme", "h2", "socksio", "click"),
+            *("brotli", "zstandard", "rich", "pygments"),
+        ),
+        (
+            *("tests", "-pno:asyncio", "-knot trio"),  # trio's variants stay with anyio's plugin
+            # Of a proxy that must refuse a connection, and of older releases of uvicorn and click.
+            "--deselect=tests/client/test_proxies.py::test_async_proxy_close",
+            "--deselect=tests/client/test_proxies.py::test_sync_proxy_close",
+            "--deselect=tests/test_main.py::test_download",
+            "--deselect=tests/test_utils.py::test_logging_request",
+            "--deselect=tests/test_utils.py::test_logging_redirect_chain",
+        ),
+    ),
 )
 
 

@@ -42,6 +42,7 @@ _VARYING = (
     (re.compile(r"<run>/pytest-of-[^/]+/pytest-\d+(/popen-\w+)?"), "<basetemp>"),
     (re.compile(r"(<basetemp>/[^/\s'\"]*?\D)\d+\b"), r"\1<number>"),
     (re.compile(r"/tmp/tmp\w{8}"), "<tmp>"),  # noqa: S108 -- a name to look for
+    (re.compile(r"\bTask-\d+\b"), "<task>"),
     (re.compile(r"\b0x(\.\.\.)?[0-9a-f]{4,}\b"), "<address>"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|ms|us|seconds)\b( \(\d+:\d\d:\d\d\))?"), "<seconds>"),
 )
