@@ -83,12 +83,14 @@ def test_the_end_counts_for_workers_that_have_ended_before() -> None:
     assert idle(account) == {Idle.START: 1.0, Idle.END: 4.0}
 
 
-def test_the_time_until_a_successor_is_there_is_start_up() -> None:
+@pytest.mark.parametrize("slot", [0, 1])
+def test_the_time_until_a_successor_is_there_is_start_up(slot: int) -> None:
+    """It has the slot of a worker that made room, and another than one that has crashed."""
     account = begun(1)
     run(account, 0, 100.5, 101.0)
     account.event(e.Started(worker=0, test=1, at=101.0))
     account.event(e.WorkerDied(worker=0, running=1, at=102.0))
-    account.command(c.StartWorker(1, slot=0), 102.1)
+    account.command(c.StartWorker(1, slot=slot), 102.1)
     account.event(e.WorkerReady(worker=1, at=102.4))
     run(account, 2, 102.4, 103.0, worker=1)
     assert idle(account) == {Idle.START: pytest.approx(0.9)}

@@ -62,6 +62,8 @@ class Account:
         self._strands = 1
         self._slots: dict[int, float] = {}
         """Of each slot: since when no worker was ready in it; 0 while there is one."""
+        self._crashed: set[int] = set()
+        """Slots of workers that have died, and have no successor yet."""
         self._workers: dict[int, _Worker] = {}
         self._slot_of: dict[int, int] = {}
         self._waiting: dict[int, str] = {}
@@ -103,6 +105,7 @@ class Account:
                 self._ready(event)
             case e.WorkerDied():
                 self._gone(event.worker, event.at)
+                self._crashed.add(self._slot_of.get(event.worker, event.worker))
                 self._end = max(self._end, event.at)
             case e.WorkerGone() | e.WorkerEnded():
                 self._gone(event.worker, event.at)
@@ -128,9 +131,14 @@ class Account:
             case c.StartWorker():
                 self._begin = self._begin or at
                 self._slot_of[command.worker] = command.slot
-                self._slots.setdefault(command.slot, at)
+                self._take_slot(command.slot, at)
             case _:
                 pass
+
+    def _take_slot(self, slot: int, at: float) -> None:
+        """The successor of a crashed worker has a slot of its own, but the lanes of that one."""
+        if slot not in self._slots:
+            self._slots[slot] = self._slots.pop(self._crashed.pop()) if self._crashed else at
 
     def _wait_ends(self, test: int, at: float) -> None:
         if test in self._waiting:
