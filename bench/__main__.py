@@ -56,7 +56,7 @@ PLANS = {
 }
 
 
-_OF_BRAID = ("latency", "shared", "threads", "waiting", "history", "fixtures", "adaptive")
+_OF_BRAID = ("latency", "threads", "waiting", "history", "fixtures", "adaptive", "tasks", "shared")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
