@@ -34,7 +34,7 @@ class Settling:
             return
         item, definition = found
         call = pytest.CallInfo.from_call(
-            lambda: alone.use(item, definition.argname), "teardown", reraise=(KeyboardInterrupt,)
+            partial(alone.use, item, definition.argname), "teardown", reraise=(KeyboardInterrupt,)
         )
         if call.excinfo is not None:
             report = item.ihook.pytest_runtest_makereport(item=item, call=call)

@@ -123,12 +123,14 @@ def shared(
 
         @functools.wraps(function)
         def fixture(*args: Any, **given: Any) -> Any:
+            __tracebackhide__ = True
             yield from Use(made, args, given).steps()
 
     else:
 
         @functools.wraps(function)
         def fixture(*args: Any, **given: Any) -> Any:
+            __tracebackhide__ = True
             return Use(made, args, given).value()
 
     of: Any = fixture
@@ -172,12 +174,14 @@ class Use:
 
     def value(self) -> Any:
         """Of a function that returns it."""
+        __tracebackhide__ = True
         asker = asker_of(self._request.config)
         data = self._call() if asker is None else self._enter(asker)[1]
         return self._sharing.parse(data)
 
     def steps(self) -> Steps:
         """Of a function that yields: what pytest is to see of it."""
+        __tracebackhide__ = True
         asker = asker_of(self._request.config)
         if asker is not None:
             yield from self._steps(asker)
@@ -190,6 +194,7 @@ class Use:
     # --- in a worker --------------------------------------------------------------------------
 
     def _steps(self, asker: Asker) -> Steps:
+        __tracebackhide__ = True
         steps, data = self._enter(asker)
         try:
             value = self._sharing.parse(data)
@@ -238,6 +243,7 @@ class Use:
             return steps, self._stored()
 
     def _join(self, asker: Asker) -> tuple[Steps | None, Any]:
+        __tracebackhide__ = True
         try:
             with self._sharing.store.lock(self._value, self._values):
                 steps = self._begun()
@@ -250,15 +256,15 @@ class Use:
         return steps, data
 
     def _stored(self) -> Any:
+        __tracebackhide__ = True
         return self._sharing.deserialize(self._sharing.store.read(self._value, self._values))
 
     def _depart(self, asker: Asker, steps: Steps | None) -> None:
+        __tracebackhide__ = True
         is_end = alone.is_session_ending(self._request.session)
-        if not asker.ask(h.Depart, self._value, is_end, True).ok:
-            self._end(steps, None)
-            return
+        is_last = asker.ask(h.Depart, self._value, is_end, True).ok
         try:
-            self._end(steps, CleanupToken.LAST)
+            self._end(steps, CleanupToken.LAST if is_last else None)
         finally:
             asker.ask(h.Ended, self._value)
 
@@ -291,6 +297,7 @@ class Use:
             raise ValueError(self._fault(fault)) from None
 
     def _end(self, steps: Steps | None, token: CleanupToken | None) -> None:
+        __tracebackhide__ = True
         if steps is None:
             return
         try:

@@ -49,11 +49,11 @@ class Made(Ask, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Depart(Ask, frozen=True, gc=False, tag=True, array_like=True):
-    """Have a value no longer; ``ok`` if the asker is to do what is to be done at its end, and then
-    say :class:`Ended`.
+    """Have a value no longer; ``ok`` if the asker is the last, and is to do what is to be done at
+    its end: it is told when all others are through. Who is through says :class:`Ended`.
 
     ``is_end``: of the asker's running tests none will ask for anything any more. Who could not
-    begin to use the value is not ``able`` to do what is to be done.
+    begin to use the value is not ``able`` to do anything at its end, and is through at once.
     """
 
     value: str
@@ -62,7 +62,7 @@ class Depart(Ask, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Ended(Ask, frozen=True, gc=False, tag=True, array_like=True):
-    """What was to be done at the end of a value is done, or has failed."""
+    """The asker is through with what it does when it leaves a value, or has failed."""
 
     value: str
 

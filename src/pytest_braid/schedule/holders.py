@@ -15,7 +15,8 @@ from pytest_braid.schedule.board import Reply
 
 @dataclass(slots=True)
 class _Value:
-    """``maker`` is the asker that makes it, ``ender`` the one that was told to be the last."""
+    """``maker`` is the asker that makes it, ``ender`` the one that is the last, by the question of
+    this number."""
 
     fixture: str
     ends: bool
@@ -28,7 +29,11 @@ class _Value:
     failure: bytes = b""
     crash: str = ""
     """How its maker has died, in words."""
-    ender: int | None = None
+    leaving: set[int] = field(default_factory=set)
+    """Who has left it, and is not through with that."""
+    ender: tuple[int, int] | None = None
+    is_told: bool = False
+    """Whether the last one knows that it is: the others are through."""
     settler: int | None = None
     """The asker that is to have it once more."""
     has_ended: bool = False
@@ -55,7 +60,7 @@ class Holders:
         0 asks for it      first: it makes the value
         1 asks for it      waits, and has it when 0 says that it is made
         0 leaves           1 has it still
-        1 leaves           last
+        1 leaves           last, which it is told when 0 is through with what it does at its end
 
     ``uses`` are the fixtures that each test may ask for (``ANY`` for all there are), as far as that
     is known before it runs.
@@ -130,9 +135,9 @@ class Holders:
             case h.Made():
                 return [Reply(asker, Answer(asked.number)), *self._made(asker, asked)]
             case h.Depart():
-                return [Reply(asker, Answer(asked.number, ok=self._depart(asker, asked)))]
+                return self._depart(asker, asked)
             case h.Ended():
-                return [Reply(asker, Answer(asked.number)), *self._ended(asked.value)]
+                return [Reply(asker, Answer(asked.number)), *self._ended(asker, asked.value)]
             case h.Settle():
                 values = tuple(
                     (name.encode(), self._values[name].fixture.encode())
@@ -171,7 +176,7 @@ class Holders:
             del value.holders[asker]
         return self._admit(value)
 
-    def _depart(self, asker: int, asked: h.Depart) -> bool:
+    def _depart(self, asker: int, asked: h.Depart) -> list[Reply]:
         value = self._values[asked.value]
         value.holders.pop(asker, None)
         self._last[value.fixture] = asker
@@ -179,20 +184,36 @@ class Holders:
             for test in self._running.get(asker, ()):
                 self._close(test)
         if not asked.able or not value.is_made or self._is_used(value.fixture):
-            return False
-        value.ender, value.settler, value.is_made, value.has_ended = asker, None, False, True
-        return True
+            if asked.able:
+                value.leaving.add(asker)
+            return [Reply(asker, Answer(asked.number, ok=False))]
+        value.ender, value.is_told, value.is_made = (asker, asked.number), False, False
+        return [*self._tell_last(value.fixture)]
+
+    def _of_fixture(self, fixture: str) -> list[_Value]:
+        return [value for value in self._values.values() if value.fixture == fixture]
+
+    def _tell_last(self, fixture: str) -> Iterator[Reply]:
+        """Those who are the last, once all others are through."""
+        values = self._of_fixture(fixture)
+        leaving = {asker for value in values for asker in value.leaving}
+        for value in values:
+            if value.ender is not None and not value.is_told and leaving <= {value.ender[0]}:
+                value.is_told, value.settler = True, None
+                yield Reply(value.ender[0], Answer(value.ender[1]))
 
     def _is_used(self, fixture: str) -> bool:
         return self._may_be_asked_for(fixture) or any(
             value.holders or value.waiting or value.ender is not None
-            for value in self._values.values()
-            if value.fixture == fixture
+            for value in self._of_fixture(fixture)
         )
 
-    def _ended(self, name: str) -> Iterator[Reply]:
-        self._values[name].ender = None
-        return self._admit(self._values[name])
+    def _ended(self, asker: int, name: str) -> list[Reply]:
+        value = self._values[name]
+        value.leaving.discard(asker)
+        if value.ender is not None and value.ender[0] == asker:
+            value.ender, value.has_ended = None, True
+        return [*self._tell_last(value.fixture), *self._admit(value)]
 
     def _to_settle(self, asker: int) -> list[str]:
         found = [
@@ -214,8 +235,8 @@ class Holders:
     # --- the askers ---------------------------------------------------------------------------
 
     def cancel(self, asker: int, number: int) -> list[Reply]:
-        """Nobody waits any more for the answer to the :class:`Enter` of this number; if it was
-        given, it is as if it had not been."""
+        """Nobody waits any more for the answer to the question of this number; if it was given, it
+        is as if it had not been."""
         for value in self._values.values():
             if (asker, number) in value.waiting:
                 value.waiting.remove((asker, number))
@@ -224,6 +245,9 @@ class Holders:
                 if value.maker == asker:
                     value.maker = None
                     return [*self._admit(value)]
+            elif value.ender == (asker, number):
+                value.ender, value.is_made = None, True
+                return [*self._admit(value)]
         return []
 
     def gone(self, asker: int, crash: str | None = None) -> list[Reply]:
@@ -237,13 +261,17 @@ class Holders:
             value.holders.pop(asker, None)
             if value.settler == asker and value.is_made:
                 self._lose(name, f"nobody could use it once more: {how}")
-            if value.ender == asker:
-                value.ender = None
-                self._lost.append(Loss(value.fixture, name, f"while it was cleaned up: {how}"))
+            value.leaving.discard(asker)
+            if value.ender is not None and value.ender[0] == asker:
+                value.ender, value.is_made = None, True
+                if value.is_told:
+                    self._lose(name, f"while it was cleaned up: {how}")
             if value.maker == asker:
                 value.maker = None
                 value.crash = how
             replies += self._admit(value)
+        for fixture in dict.fromkeys(value.fixture for value in self._values.values()):
+            replies += self._tell_last(fixture)
         return replies
 
     def _lose(self, name: str, why: str) -> None:
