@@ -237,6 +237,23 @@ def test_ctrl_c_has_a_last_one(stage: Stage, options: list[str]) -> None:
     assert (run.exit, is_whole(run)) == (2, True), run.text + "\n".join(run.notes)
 
 
+def test_a_second_ctrl_c_leaves_no_last_one_and_says_so(stage: Stage) -> None:
+    stage.write(conftest=CONFTEST + '    hold("cleanup")\n', test_a='def test_1(shared): hold("a")')
+    running = stage.prepare(workers=1)
+    running.gate("a", "cleanup")
+    running.start()
+    running.expect("holding a")
+    running.send(signal.SIGINT)
+    running.expect("holding cleanup")
+    running.send(signal.SIGINT)
+    run = running.end()
+    assert run.exit == 2
+    text = run.section("braid: shared fixtures that were not cleaned up")
+    assert text.startswith(
+        "conftest.shared (conftest.shared.0): the run has ended while it was cleaned up. What its "
+    )
+
+
 @pytest.mark.parametrize("options", [[], ["--forked"], ["--threads=2"], ["--start-method=spawn"]])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_when_its_user_crashes_another_is_the_last(
@@ -315,23 +332,20 @@ def test_an_error_of_the_one_who_enters_once_more_is_told_of_a_test(stage: Stage
     assert lasts(run) == 1
 
 
-def test_a_run_that_only_lacks_the_cleanup_fails(stage: Stage) -> None:
+def test_who_fails_to_enter_once_more_is_told_of_and_so_is_the_fixture(stage: Stage) -> None:
+    entering = '    note("enter"'
     stage.write(
-        conftest=CONFTEST
-        + """
-        import atexit
-        """.replace("        ", ""),
-        test_a="def test_1(shared): pass",
+        conftest=CONFTEST.replace(
+            entering, '    if isinstance(data, dict): raise OSError("no way")\n' + entering
+        ),
+        test_a="def test_1(shared): os._exit(3)",
     )
-    stage.write(
-        plugin="""
-        def pytest_sessionfinish(session):
-            if hasattr(session.config, "workerinput") and session.testscollected:
-                if session.config.workerinput["workerid"] == "gw0": os._exit(5)
-        """
-    )
-    run = stage.run("-p", "plugin", workers=1)
-    assert run.exit == 1
+    run = stage.run(workers=1)
+    assert (run.exit, run.counts) == (1, {"failed": 1, "errors": 1})
+    assert "OSError: no way" in run.report("ERROR at teardown of test_1")
+    text = run.section("braid: shared fixtures that were not cleaned up")
+    assert "nobody could use it once more: its process has ended. What its setup" in text
+    assert "!! braid: a shared fixture was not cleaned up, see above !!" in run.text
 
 
 # --- setups that fail ---------------------------------------------------------------------------

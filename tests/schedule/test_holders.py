@@ -227,6 +227,14 @@ def test_what_is_left_when_the_run_ends_is_told() -> None:
     assert holders.losses() == [Loss("f", A, "the run has ended before")]
 
 
+def test_what_is_being_cleaned_up_when_the_run_ends_is_told() -> None:
+    holders = Holders()
+    enter(holders, 0)
+    made(holders, 0)
+    depart(holders, 0)
+    assert holders.losses() == [Loss("f", A, "the run has ended while it was cleaned up")]
+
+
 def test_a_value_without_an_end_is_owed_to_nobody() -> None:
     holders = Holders()
     holders.handle(0, h.Enter(1, "f", A, False))

@@ -286,6 +286,9 @@ class Holders:
 
     def losses(self) -> list[Loss]:
         """At the end of the run: the values that nobody has cleaned up."""
-        for name, _ in [*self._owed()]:
-            self._lose(name, "the run has ended before")
+        for name, value in self._values.items():
+            if value.ender is not None and value.is_told:
+                self._lose(name, "the run has ended while it was cleaned up")
+            elif value.ender is not None or (value.is_made and value.ends):
+                self._lose(name, "the run has ended before")
         return self._lost
