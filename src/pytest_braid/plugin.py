@@ -734,16 +734,6 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return run_marked(session)
 
 
-@pytest.hookimpl
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Of a worker, or of what they are forked from: shared fixtures may be left without a user."""
-    config = session.config
-    if "pytest_braid.compat.shared_values" in sys.modules and hasattr(config, "workerinput"):
-        from pytest_braid.compat.shared_settling import Settling
-
-        config.pluginmanager.register(Settling(), "braid-settling")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before any test is deselected: it may be the one that names its group's strategy."""
@@ -764,6 +754,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_braid.compat.asyncio_cooperative import Cooperative
 
         session.config.pluginmanager.register(Cooperative(session.config), _COOPERATIVE)
+    if hasattr(session.config, "workerinput"):
+        _settle_behind_tests(session.config)
+
+
+def _settle_behind_tests(config: pytest.Config) -> None:
+    """Of a worker, or of what they are forked from: shared fixtures may be left without a user."""
+    if "pytest_braid.compat.shared_values" in sys.modules:
+        from pytest_braid.compat.shared_settling import Settling
+
+        config.pluginmanager.register(Settling(), "braid-settling")
 
 
 @pytest.hookimpl
