@@ -5,6 +5,7 @@
     nox -- -k architecture                what follows -- goes to pytest
     nox --session plugins                 third-party plugins, the newest: the table in the docs
     nox --session acceptance              pytest-xdist's own tests, with the plugin in its place
+    nox --session shared_suite            those of pytest-shared-session-scope
 
 The make targets run in the editable install; a file that is missing from the wheel shows up here.
 Without arguments the suite runs under the plugin itself; `make test` runs it serially.
@@ -19,6 +20,7 @@ import nox
 PYTHONS = nox.project.python_versions(nox.project.load_toml())
 OLDEST_PYTEST = "8.3.0"
 XDIST = "3.8.0"
+SHARED = "0.5.2"
 PYTEST_OF_XDIST = "8.4.2"
 """The newest with which pytest-xdist passes its own tests; they compare what pytest prints."""
 
@@ -63,3 +65,24 @@ def acceptance(session: nox.Session) -> None:
             *("--no-binary", "pytest-xdist", "--dest", folder, f"pytest-xdist=={XDIST}"),
         )
         session.run("python", "tools/acceptance.py", folder, *session.posargs)
+
+
+@nox.session(default=False)
+@nox.parametrize("original", [nox.param(name, id=name) for name in ("absent", "installed")])
+def shared_suite(session: nox.Session, original: str) -> None:
+    """Run the tests of pytest-shared-session-scope, which is not installed, or is taken over from.
+
+    ``tools/shared_suite.toml`` lists what differs.
+    """
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    session.install("polars==1.6.0")  # which an example in its README uses
+    if original == "installed":
+        session.install(f"pytest-shared-session-scope=={SHARED}")
+    session.install("--no-deps", "--no-build-isolation", ".")
+    with tempfile.TemporaryDirectory(prefix="shared-suite-") as folder:
+        session.run(
+            *("python", "-m", "pip", "--disable-pip-version-check", "-q", "download", "--no-deps"),
+            *("--no-build-isolation", "--no-binary", "pytest-shared-session-scope"),
+            *("--dest", folder, f"pytest-shared-session-scope=={SHARED}"),
+        )
+        session.run("python", "tools/shared_suite.py", folder, *session.posargs)

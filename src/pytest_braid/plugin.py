@@ -507,7 +507,7 @@ def _meet_requirement(pluginmanager: pytest.PytestPluginManager) -> None:
     whose interface is here."""
     config: Any = pluginmanager.get_plugin("pytestconfig")
     required: list[str] = config.getini("required_plugins")
-    if any("xdist" in each or "cooperative" in each for each in required):
+    if any(word in each for each in required for word in ("xdist", "cooperative", "shared")):
         from pytest_braid.compat.finder import is_met
 
         required[:] = [each for each in required if not is_met(each)]
@@ -540,7 +540,10 @@ def pytest_load_initial_conftests(
         group = parser.getgroup("braid")
         group.addoption(*FORKED.names, help=FORKED.help, **FORKED.how)
         early_config.addinivalue_line("markers", _FORKED_MARK)
+    if _is_spawned(early_config):
+        _take_over()
     if _may_have_workers(early_config, args):
+        _take_over()
         if AsTheyAre not in sys.meta_path:
             sys.meta_path.insert(0, AsTheyAre)
         from pytest_braid.seam.identity import questions
@@ -670,9 +673,21 @@ def _asks_for_workers(option: Any, config: pytest.Config) -> bool:
 def _may_have_workers(early_config: pytest.Config, args: list[str]) -> bool:
     """The same before all options are known, and for no worker of a run."""
     given = early_config.known_args_namespace
-    is_worker = early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
     asks = "--forked" in args or _asks_for_workers(given, early_config)
-    return given.numprocesses != 0 and asks and not is_worker
+    return given.numprocesses != 0 and asks and not _is_spawned(early_config)
+
+
+def _is_spawned(early_config: pytest.Config) -> bool:
+    """Whether this is a worker that was started as an interpreter of its own."""
+    return early_config.pluginmanager.hasplugin("pytest_braid.zygote.spawned")
+
+
+def _take_over() -> None:
+    """Of a run with workers: pytest-shared-session-scope is braid's, if it is installed, too."""
+    if Instead not in sys.meta_path:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _SHARED]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, Instead)
 
 
 def _refuse(option: Any) -> None:
@@ -743,6 +758,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_braid.compat.asyncio_cooperative import Cooperative
 
         session.config.pluginmanager.register(Cooperative(session.config), _COOPERATIVE)
+    if hasattr(session.config, "workerinput"):
+        _settle_behind_tests(session.config)
+
+
+def _settle_behind_tests(config: pytest.Config) -> None:
+    """Of a worker, or of what they are forked from: shared fixtures may be left without a user."""
+    if "pytest_braid.compat.shared_values" in sys.modules:
+        from pytest_braid.compat.shared_settling import Settling
+
+        config.pluginmanager.register(Settling(), "braid-settling")
 
 
 @pytest.hookimpl
@@ -816,13 +841,31 @@ class AsTheyAre:
         return PathFinder.find_spec(name, path)
 
 
-_STAND_INS = {"xdist", "pytest_threaded", "pytest_asyncio_cooperative"}
+_SHARED = "pytest_shared_session_scope"
+
+_STAND_INS = {"xdist", "pytest_threaded", "pytest_asyncio_cooperative", _SHARED}
 """Packages that have a stand-in where they are not installed."""
+
+_STOOD_IN_FOR = {"pytest-xdist", "pytest-asyncio-cooperative", "pytest-shared-session-scope"}
+"""Distributions of which a version is known then."""
+
+
+class Instead:
+    """Among the first on ``sys.meta_path`` of a run with workers: what stands in for a package
+    though that is installed, because its engine knows nothing of workers that crash or stop."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
+        if name != _SHARED:
+            return None
+        from pytest_braid.compat.finder import spec_of
+
+        return spec_of(name)
 
 
 class StandIns:
     """The last on ``sys.meta_path``: finds what projects import from pytest-xdist and others, and
-    the version that they ask for, where it is not installed."""
+    the version that they ask for, where those are not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
@@ -835,7 +878,7 @@ class StandIns:
     @staticmethod
     def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
         """Only if asked for by name: in a list of what is installed it has no place."""
-        if context.name not in ("pytest-xdist", "pytest-asyncio-cooperative"):
+        if context.name not in _STOOD_IN_FOR:
             return ()
         from pytest_braid.compat.finder import StandIn
 

@@ -14,7 +14,11 @@ from typing import Any
 
 _STAND_INS = Path(__file__).parent / "stand_ins"
 
-_VERSIONS = {"pytest-xdist": "3.8.0", "pytest-asyncio-cooperative": "0.40.0"}
+_VERSIONS = {
+    "pytest-xdist": "3.8.0",
+    "pytest-asyncio-cooperative": "0.40.0",
+    "pytest-shared-session-scope": "0.5.2",
+}
 """The releases whose interface the stand-ins have."""
 
 

@@ -9,8 +9,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from pytest_braid.control.fleet import Worker
+from pytest_braid.model import board as b
+from pytest_braid.model import holders as h
 from pytest_braid.model.shares import Borrow, Lent, Return
 from pytest_braid.schedule.board import Board, Reply
+from pytest_braid.schedule.holders import Holders
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Encoder
 
@@ -19,12 +22,14 @@ Place = tuple[Worker, str]
 
 
 class Desk:
-    """Asks the board, and posts its answers. What a worker's socket does not take at once is kept,
-    and sent when ``poll``, at which the loop waits, says that it would."""
+    """Asks the board, or the ``holders`` of values, and posts their answers. What a worker's socket
+    does not take at once is kept, and sent when ``poll``, at which the loop waits, says that it
+    would."""
 
-    def __init__(self, poll: select.poll) -> None:
+    def __init__(self, poll: select.poll, holders: Holders) -> None:
         self._poll = poll
         self._board = Board()
+        self._holders = holders
         self._frame = Encoder().frame
         self._workers: dict[int, Worker] = {}
         self._unsent: dict[int, tuple[Worker, deque[_Parcel]]] = {}
@@ -50,8 +55,14 @@ class Desk:
 
     def hear(self, worker: Worker, said: m.Asks) -> None:
         """A worker asks."""
-        assert not isinstance(said.question, Borrow | Return)
-        self._post(self._board.handle(worker.number, said.question))
+        asked = said.question
+        assert not isinstance(asked, Borrow | Return)
+        if isinstance(asked, h.Question):
+            self._post(self._holders.handle(worker.number, asked))
+            return
+        self._post(self._board.handle(worker.number, asked))
+        if isinstance(asked, b.Cancel):
+            self._post(self._holders.cancel(worker.number, asked.number))
 
     def waits(self) -> list[tuple[Place, Place]]:
         """Who waits for a lock, each with the one who holds it."""
@@ -66,10 +77,12 @@ class Desk:
         """A worker has died. Who gets a lock that it had is told so."""
         how = f"worker '{worker.name}' crashed while it held it, {why}"
         self._post(self._board.gone(worker.number, how))
+        self._post(self._holders.gone(worker.number, f"worker '{worker.name}' crashed, {why}"))
 
     def left(self, worker: Worker) -> None:
         """A worker has ended in order."""
         self._post(self._board.gone(worker.number))
+        self._post(self._holders.gone(worker.number))
 
     def _post(self, replies: Iterable[Reply]) -> None:
         for reply in replies:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from pytest_braid.control.fleet import Duty, Worker
 from pytest_braid.control.replay import Replay
+from pytest_braid.schedule.holders import Loss
 
 _IDLE_DEATHS = {
     Duty.TESTS: "while it ran no test",
@@ -50,6 +51,8 @@ class Ledger:
         """Tests that ended more than once, or without having begun: never, or braid is broken."""
         self.deaths: list[str] = []
         """How workers died that had not begun a test, which could tell of it."""
+        self.losses: list[Loss] = []
+        """Values of fixtures that nobody has cleaned up."""
         self.suspicions: list[Suspicion] = []
         self.crashed: set[int] = set()
         """Tests that have ended their worker."""

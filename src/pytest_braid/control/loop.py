@@ -29,6 +29,7 @@ from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
 from pytest_braid.model.board import Cancel
 from pytest_braid.model.shares import Borrow, Return
+from pytest_braid.schedule.holders import Holders
 from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.seam.interpreter import freeze_what_is_left
@@ -93,7 +94,8 @@ class Loop:
         self._poll = self._live.poll
         self._stopping = False
         self._is_mute = False
-        self._desk = Desk(self._poll)
+        self._holders = Holders([test.uses for test in tests], copies)
+        self._desk = Desk(self._poll, self._holders)
         self._shared = share(
             desk=self._desk,
             poll=self._poll,
@@ -102,6 +104,9 @@ class Loop:
             replay=replay,
             tell=self._tell,
         )
+        self._newest = 0, 0
+        """The highest number of a worker, and of a slot."""
+        self._has_cleaned_up = False
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))
         self.internal_errors: list[str] = []
@@ -120,6 +125,7 @@ class Loop:
         """
         with ExitStack() as stack:
             stack.callback(self._replay.finish)
+            stack.callback(self._account_for_values)
             if self._progress is not None:
                 stack.callback(self._progress.close)
                 self._live.let(self._progress.take_away)
@@ -128,7 +134,7 @@ class Loop:
                 self._poll.register(source.fileno(), select.POLLIN)
             try:
                 self._start_all()
-                while not self.is_over:
+                while not self.is_over or self._clean_up():
                     self._turn()
             except BaseException:
                 self._let_workers_end()
@@ -151,8 +157,22 @@ class Loop:
             for number in list(self._workers):  # what they ask from now on nobody answers
                 self._dismiss(number, Duty.FINISHING, FINISH)
             self._zygote.interrupt(self._workers)
-            while not self.is_over:
+            while not self.is_over or self._clean_up():
                 self._turn()
+
+    def _clean_up(self) -> bool:
+        """Start one more worker, to do what the last user of a value has not done, for it has died.
+        Returns whether there is one."""
+        if self.zygote_died or self._has_cleaned_up or not self._holders.owes:
+            return False
+        self._has_cleaned_up = True
+        number, slot = self._newest
+        self._start(number + 1, slot + 1)
+        self._dismiss(number + 1, Duty.FINISHING, FINISH)
+        return True
+
+    def _account_for_values(self) -> None:
+        self.ledger.losses = self._holders.losses()
 
     def _turn(self) -> None:
         self._audience.rest()
@@ -604,6 +624,7 @@ class Loop:
 
     def _tell(self, event: e.SchedulerEvent) -> None:
         self._audience.event(event)
+        self._holders.event(event)
         commands = self._scheduler.handle(event)
         if commands:
             self._carry_out(commands)
@@ -671,6 +692,7 @@ class Loop:
     def _start(self, number: int, slot: int) -> None:
         worker = self._zygote.launch(number, slot, self._slots.node(slot))
         worker.tests = len(self._tests)
+        self._newest = max(self._newest[0], number), max(self._newest[1], slot)
         self._workers[number] = worker
         descriptor = worker.channel.fileno()
         self._readable[descriptor] = worker

@@ -474,6 +474,8 @@ class Controller:
             session.shouldfail = "braid: not every test has exactly one outcome, see above"
         elif loop.ledger.deaths:
             session.shouldfail = "braid: a worker died that had run no test, see above"
+        elif loop.ledger.losses:
+            session.shouldfail = "braid: a shared fixture was not cleaned up, see above"
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:

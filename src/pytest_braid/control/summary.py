@@ -33,6 +33,7 @@ class Summary:
             ("braid: workers that died without a test", self._ledger.deaths),
             ("braid: workers that died of tests that ran at once", self.together()),
             ("braid: tests without exactly one outcome", self.unaccounted(unfinished)),
+            ("braid: shared fixtures that were not cleaned up", self.lost()),
             ("braid: different tests were collected", different(self._tests, self._collected)),
         ):
             if lines:
@@ -55,6 +56,14 @@ class Summary:
             + "\n".join(f"  {self._nodeid(test)}" for test in each.tests)
             for each in self._ledger.suspicions
             if crashed.isdisjoint(each.tests)
+        ]
+
+    def lost(self) -> list[str]:
+        """Fixtures whose last user was not told that it was the last, or died of it."""
+        return [
+            f"{loss.fixture} ({loss.value}): {loss.why}. What its setup has made may be left: look "
+            "for it, and end it by hand"
+            for loss in self._ledger.losses
         ]
 
     def unaccounted(self, unfinished: Sequence[int]) -> list[str]:

@@ -97,6 +97,38 @@ def definitions(item: pytest.Item, name: str) -> Sequence[Any] | None:
     return found
 
 
+def asked_by(item: pytest.Item) -> Sequence[str]:
+    """The names of the fixtures that the test's own function asks for."""
+    info = getattr(item, "_fixtureinfo", None)
+    return info.argnames if info else ()
+
+
+def closure(item: pytest.Item) -> list[Any]:
+    """The definitions of all fixtures that the test needs, as far as that is known before."""
+    info = getattr(item, "_fixtureinfo", None)
+    return [one for of in info.name2fixturedefs.values() for one in of] if info else []
+
+
+def fresh_request(item: pytest.Item) -> Any:
+    """A request for a test that does not run, to be forgotten (``forget_request``)."""
+    private: Any = item
+    private._initrequest()
+    return private._request
+
+
+def forget_request(item: pytest.Item) -> None:
+    """As pytest does behind a test."""
+    private: Any = item
+    private._request = False
+    private.funcargs = None
+
+
+def is_ending(session: pytest.Session) -> bool:
+    """Whether the session's own fixtures are being torn down, or have been."""
+    state: Any = setup_state(session)
+    return session not in state.stack
+
+
 def visible(item: pytest.Item) -> dict[str, Sequence[Any]]:
     """The definitions that the test requests, by name, as far as they are known before it runs."""
     return item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined, no-any-return]

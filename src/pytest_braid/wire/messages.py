@@ -18,7 +18,8 @@ from typing import Literal
 
 import msgspec
 
-from pytest_braid.model.board import Answer, Question
+from pytest_braid.model import board, holders
+from pytest_braid.model.board import Answer
 from pytest_braid.model.needs import PLAIN, Needs
 from pytest_braid.model.shares import Borrow, Failure, Lent, Output, Return, Share
 
@@ -114,7 +115,8 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     whether there is so much or not; ``mp`` its group and strategy (``mp_group_info``); ``aside``:
     why nothing may run beside it in its worker, where others do; ``fixtures``: the numbers of the
     instances that it shares with others; ``shares``: those of the fixtures that the run shares;
-    ``may_ask``: it, or a fixture of its, could ask for others by name.
+    ``may_ask``: it, or a fixture of its, could ask for others by name; ``uses``: the fixtures that
+    it may ask for whose values the processes of the run have in common (``model.holders``).
     """
 
     nodeid: str
@@ -128,6 +130,7 @@ class Test(msgspec.Struct, frozen=True, gc=False, array_like=True):
     fixtures: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
     may_ask: bool = False
+    uses: tuple[str, ...] = ()
 
 
 class CollectReported(Message, frozen=True, gc=False, tag=True, array_like=True):
@@ -344,11 +347,11 @@ class InternalFailed(Message, frozen=True, gc=False, tag=True, array_like=True):
 
 
 class Asks(Message, frozen=True, gc=False, tag=True, array_like=True):
-    """A test asks the board of the run (``model.board``), or for a shared fixture, of which
-    ``test`` is to have the value; answered by :class:`Told`, the only message to a worker that is
-    no test."""
+    """A test asks the board of the run (``model.board``), or of a value that its processes have in
+    common (``model.holders``), or for a shared fixture, of which ``test`` is to have the value;
+    answered by :class:`Told`, the only message to a worker that is no test."""
 
-    question: Question | Borrow | Return
+    question: board.Question | holders.Question | Borrow | Return
     test: int | None = None
 
 

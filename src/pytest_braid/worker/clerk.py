@@ -68,7 +68,7 @@ class Clerk:
         poll.register(speech.socket.fileno(), select.POLLIN)
         self._poll = poll.poll
 
-    def ask(self, kind: Callable[..., b.Question], *words: object) -> b.Answer:
+    def ask(self, kind: Callable[..., b.Ask], *words: object) -> b.Answer:
         """The answer to a question of this kind."""
         _, answer = self._ask(lambda number: kind(number, *words), None, None)
         assert isinstance(answer, b.Answer)
@@ -157,7 +157,7 @@ class Clerk:
 
     def _ask(
         self,
-        make: Callable[[int], b.Question | s.Borrow | s.Return],
+        make: Callable[[int], b.Ask | s.Borrow | s.Return],
         timeout: float | None,
         test: int | None,
     ) -> tuple[int, b.Answer | s.Lent | None]:
@@ -165,7 +165,8 @@ class Clerk:
         self._refuse_copies()
         number = next(self._numbers)
         try:
-            self._speech.say_apart(m.Asks(make(number), test))
+            question: Any = make(number)
+            self._speech.say_apart(m.Asks(question, test))
             answer = self._await(number, timeout)
         except BaseException:
             self._give_up(number)

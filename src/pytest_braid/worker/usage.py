@@ -50,6 +50,7 @@ class Stopwatch:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: Any
     ) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         if fixturedef.scope == "function":
             return (yield)
         began = self._clock()

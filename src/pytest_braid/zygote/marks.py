@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 import pytest
 
+from pytest_braid.model.holders import ANY, ATTRIBUTE, Mark
 from pytest_braid.model.needs import PLAIN, Hold, Needs
+from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.worker.patience import timeout_of
@@ -91,6 +94,25 @@ def _cpus(item: pytest.Item) -> int:
     return value
 
 
+def _uses(item: pytest.Item) -> tuple[str, ...]:
+    """The fixtures that it may ask for whose values processes have in common. A function that has
+    ``request`` may ask for any, by name; those of pytest itself, and ours, do not."""
+    return tuple(sorted(set(_used(item))))
+
+
+def _used(item: pytest.Item) -> Iterator[str]:
+    if "request" in fixture_seam.asked_by(item):
+        yield ANY
+    for definition in fixture_seam.closure(item):
+        mark: Mark | None = getattr(definition.func, ATTRIBUTE, None)
+        if mark is not None:
+            yield mark.fixture
+        asks = "request" in definition.argnames if mark is None else mark.asks
+        module = getattr(definition.func, "__module__", None) or ""
+        if asks and not session_seam.is_own(module) and not module.startswith("pytest_braid."):
+            yield ANY
+
+
 def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -104,6 +126,8 @@ class Teller:
         self._has_timeouts = not session_seam.has_pytest_timeout(config)
         threads, tasks = at_once(config)
         self._aside = _finder_of_reasons(threads, tasks) if threads + tasks else lambda _item: None
+        has_shared = "pytest_braid.compat.shared_session_scope" in sys.modules
+        self._uses = _uses if has_shared else lambda _item: ()
         self._count = 0
         self._inherited: dict[pytest.Collector | None, frozenset[str]] = {None: frozenset()}
 
@@ -124,6 +148,7 @@ class Teller:
             fixtures=fixtures,
             shares=uses.shares,
             may_ask=uses.may_ask,
+            uses=self._uses(item),
         )
 
     def _names(self, node: Any) -> frozenset[str]:

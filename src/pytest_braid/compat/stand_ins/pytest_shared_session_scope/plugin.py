@@ -1,0 +1,1 @@
+"""Its entry point: nothing needs to be done."""
