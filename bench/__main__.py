@@ -56,7 +56,18 @@ PLANS = {
 }
 
 
-_OF_BRAID = ("latency", "threads", "waiting", "history", "fixtures", "adaptive")
+_OF_BRAID = (
+    "latency",
+    "threads",
+    "waiting",
+    "history",
+    "fixtures",
+    "adaptive",
+    "tasks",
+    "task-cpu",
+    "task-memory",
+    "task-wakeups",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

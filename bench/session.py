@@ -27,6 +27,7 @@ from bench.specials import (
 from bench.stage import Stage
 from bench.suites import SCENARIOS
 from bench.table import scenario_table, special_table
+from bench.tasks import task_cpu, task_memory, task_wakeups, tasks
 
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
@@ -53,6 +54,10 @@ SPECIALS = {
     "history": Special("one 6 s test last, -n 2, wall by two lanes' bound", "%", 100, history, 9),
     "fixtures": Special("ten parameters, -n 2, wall of what plain needs", "%", 100, fixtures, 9),
     "adaptive": Special("200 sleeping tests, -n adaptive: times as fast", "x", 1, adaptive, 9),
+    "tasks": Special("200 waiting async tests, wall above collection", "s", 1, tasks, 5),
+    "task-cpu": Special("5,000 async tests, CPU of pytest-asyncio's", "%", 100, task_cpu, 5),
+    "task-memory": Special("1,000 live async tests, memory of each", "kB", 1e-3, task_memory, 3),
+    "task-wakeups": Special("one 4 s sleep, wake-ups of the loop", "", 1, task_wakeups, 3),
     "latency": Special("a worker's way to its first test", "ms", 1e3, worker_latency, 9),
 }
 

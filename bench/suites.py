@@ -39,12 +39,12 @@ class Scenario:
 
 def trivial(directory: Path, size: float) -> int:
     """100 tests a module, each ``assert True``; 50 modules."""
-    return _write_modules(directory, ["assert True"] * _scaled(5_000, size), per_module=100)
+    return _write_modules(directory, ["assert True"] * scaled(5_000, size), per_module=100)
 
 
 def many(directory: Path, size: float) -> int:
     """1,000 parameters a module, ``assert True``; 50 modules."""
-    modules, parameters = 50, _scaled(1_000, size)
+    modules, parameters = 50, scaled(1_000, size)
     _write_support(directory)
     body = dedent(f"""\
         import pytest
@@ -72,21 +72,21 @@ def lingering(directory: Path, size: float) -> int:
 def uneven(directory: Path, size: float) -> int:
     """100 tests of 25 ms CPU on average, exponentially distributed."""
     amounts = random.Random(1)
-    bodies = [f"burn({amounts.expovariate(40):.4f})" for _ in range(_scaled(100, size))]
+    bodies = [f"burn({amounts.expovariate(40):.4f})" for _ in range(scaled(100, size))]
     return _write_modules(directory, bodies, per_module=10)
 
 
 def blocking(directory: Path, size: float) -> int:
     """100 tests that wait 5 to 45 ms, as for a server."""
     waits = random.Random(2)
-    bodies = [f"time.sleep({waits.uniform(0.005, 0.045):.4f})" for _ in range(_scaled(100, size))]
+    bodies = [f"time.sleep({waits.uniform(0.005, 0.045):.4f})" for _ in range(scaled(100, size))]
     return _write_modules(directory, bodies, per_module=10)
 
 
 def waiting(directory: Path, size: float) -> int:
     """200 tests that wait 0.1 s, each behind a fixture that waits 0.05 s; the session's writes down
     that it is set up."""
-    tests = _scaled(200, size)
+    tests = scaled(200, size)
     _write_support(directory)
     (directory / "conftest.py").write_text(
         dedent("""\
@@ -114,13 +114,13 @@ def waiting(directory: Path, size: float) -> int:
 
 def long_last(directory: Path, size: float) -> int:
     """60 tests of 20 ms CPU, then one of 1.5 s: good packing starts with the last."""
-    bodies = ["burn(0.02)"] * _scaled(60, size) + [f"burn({1.5 * size:.4f})"]
+    bodies = ["burn(0.02)"] * scaled(60, size) + [f"burn({1.5 * size:.4f})"]
     return _write_modules(directory, bodies, per_module=10)
 
 
 def module_fixture(directory: Path, size: float) -> int:
     """6 modules, each with a module fixture of 50 ms CPU, 4 parameters and 20 tests."""
-    modules, parameters, tests = _scaled(6, size), 4, 20
+    modules, parameters, tests = scaled(6, size), 4, 20
     fixture = dedent(f"""\
         import pytest
         from work import burn
@@ -144,13 +144,13 @@ def module_fixture(directory: Path, size: float) -> int:
 
 def late(directory: Path, size: float) -> int:
     """120 tests that wait 0.1 s, then one that waits 6 s."""
-    bodies = ["time.sleep(0.1)"] * _scaled(120, size)
+    bodies = ["time.sleep(0.1)"] * scaled(120, size)
     return _write_modules(directory, [*bodies, f"time.sleep({6 * size:.4f})"], per_module=200)
 
 
 def parameters(directory: Path, size: float) -> int:
     """A module fixture with ten parameters that waits 0.2 s, and 20 tests of each."""
-    tests, count = _scaled(20, size), 10
+    tests, count = scaled(20, size), 10
     _write_support(directory)
     (directory / "test_000.py").write_text(
         dedent(f"""\
@@ -175,12 +175,12 @@ def parameters(directory: Path, size: float) -> int:
 
 def sleeping(directory: Path, size: float) -> int:
     """200 tests that wait 0.15 s."""
-    return _write_modules(directory, ["time.sleep(0.15)"] * _scaled(200, size), per_module=50)
+    return _write_modules(directory, ["time.sleep(0.15)"] * scaled(200, size), per_module=50)
 
 
 def crashing(directory: Path, size: float) -> int:
     """100 tests that wait 10 ms; the one in the middle kills its process."""
-    bodies = ["time.sleep(0.01)"] * _scaled(100, size)
+    bodies = ["time.sleep(0.01)"] * scaled(100, size)
     bodies[len(bodies) // 2] = "os.kill(os.getpid(), signal.SIGKILL)"
     return _write_modules(directory, bodies, per_module=10)
 
@@ -205,13 +205,17 @@ SLEEPING = Scenario("sleeping", "200 sleeping tests", 2, sleeping)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
 
 
-def _scaled(count: int, size: float) -> int:
+def scaled(count: int, size: float) -> int:
     return max(1, round(count * size))
 
 
+def write_ini(directory: Path, *lines: str) -> None:
+    """The ini file makes the directory pytest's rootdir, whatever lies above it."""
+    (directory / "pytest.ini").write_text("\n".join(["[pytest]", *lines, ""]))
+
+
 def _write_support(directory: Path) -> None:
-    # The ini file makes the directory pytest's rootdir, whatever lies above it.
-    (directory / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    write_ini(directory, "pythonpath = .")
     (directory / "work.py").write_text(WORK)
 
 
@@ -235,7 +239,7 @@ HEAVY_MODULES = 120
 
 
 def _write_heavy(directory: Path, size: float, *, linger: float) -> int:
-    modules = _scaled(HEAVY_MODULES, size)
+    modules = scaled(HEAVY_MODULES, size)
     package = directory / "heavy"
     package.mkdir()
     for number in range(modules):
@@ -244,7 +248,7 @@ def _write_heavy(directory: Path, size: float, *, linger: float) -> int:
     (package / "__init__.py").write_text(imports)
     bodies = [
         f"time.sleep({linger}); assert m{n % modules:03}.Record{n % 20}().grow_{n % 10}(7) >= 0"
-        for n in range(_scaled(200, size))
+        for n in range(scaled(200, size))
     ]
     return _write_modules(directory, bodies, per_module=10, imports=imports)
 

@@ -77,23 +77,6 @@ SUITES = (
     ),
     Suite("async-timeout", "5.0.1", ("pytest-asyncio",), ("tests", "-oaddopts=")),
     Suite("aiodataloader", "0.4.3", ("pytest-asyncio",), ("-oaddopts=",)),
-    Suite(
-        "httpx",
-        "0.28.1",
-        (
-            *("anyio", "trio", "uvicorn", "chardet==5.2.0", "trustme", "h2", "socksio", "click"),
-            *("brotli", "zstandard", "rich", "pygments"),
-        ),
-        (
-            *("tests", "-pno:asyncio", "-knot trio"),  # trio's variants stay with anyio's plugin
-            # Of a proxy that must refuse a connection, and of older releases of uvicorn and click.
-            "--deselect=tests/client/test_proxies.py::test_async_proxy_close",
-            "--deselect=tests/client/test_proxies.py::test_sync_proxy_close",
-            "--deselect=tests/test_main.py::test_download",
-            "--deselect=tests/test_utils.py::test_logging_request",
-            "--deselect=tests/test_utils.py::test_logging_redirect_chain",
-        ),
-    ),
 )
 
 

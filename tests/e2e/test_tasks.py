@@ -354,6 +354,44 @@ def test_marks_and_modes_say_which_tests_are_ours(stage: Stage) -> None:
     assert (without.counts["passed"], without.counts["failed"]) == (3, 1)
 
 
+@pytest.mark.parametrize("workers", [1, None], ids=["worker", "local"])
+def test_an_async_test_of_pytest_asyncio_that_steps_aside_runs_in_our_loop(
+    stage: Stage, workers: int | None
+) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        loops = set()
+        @pytest.mark.asyncio
+        async def test_task(): loops.add(asyncio.get_running_loop())
+        @pytest.mark.asyncio
+        async def test_aside(monkeypatch):
+            monkeypatch.setenv("A", "B")
+            await asyncio.sleep(0)
+            assert loops == {asyncio.get_running_loop()}
+        """
+    )
+    options = ["--tasks=4", *PLUGIN, *([] if workers else ["-n0"])]
+    run = stage.run(*options, workers=workers)
+    assert run.counts == {"passed": 2}, run.text
+    assert "1 of 2 tests ran as tasks" in run.text
+
+
+def test_whoever_asks_for_the_loop_in_a_function_that_a_task_calls_does_not_step_aside(
+    stage: Stage,
+) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        def loop(): return asyncio.get_event_loop()
+        async def test_it(): assert loop() is asyncio.get_running_loop()
+        """
+    )
+    run = stage.run("--tasks=4", workers=1)
+    assert run.counts == {"passed": 1}
+    assert "tasks: 1 of 1 tests ran as tasks" in run.text
+
+
 def test_a_test_with_a_loop_policy_of_its_own_stays_with_its_plugin(stage: Stage) -> None:
     stage.write(
         test_a="""

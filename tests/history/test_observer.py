@@ -42,6 +42,12 @@ def test_a_fixture_that_others_use_too_is_no_time_of_the_test() -> None:
     assert run.fixtures == {"::db": FixtureRecord(3.0)}
 
 
+def test_a_fixture_that_another_test_sets_up_is_no_time_of_the_test() -> None:
+    ended = e.Finished(worker=0, test=0, waited=2.0, at=9.0)
+    run = observed(*of_test(0, 2.25), ended).run
+    assert run.tests[NODEIDS[0]].setup == 0.25
+
+
 def test_a_test_that_did_not_end_teaches_nothing() -> None:
     assert not observed(*of_test(0)).run.tests
 

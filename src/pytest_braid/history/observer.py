@@ -16,7 +16,7 @@ class _Seen:
     def __init__(self) -> None:
         self.phases = {"setup": 0.0, "call": 0.0, "teardown": 0.0}
         self.fixtures = 0.0
-        """Seconds for what it has set up for others, too."""
+        """Seconds for what it has set up for others, too, or they for it."""
         self.cpu: float | None = None
         self.memory = 0
         self.passed = True
@@ -42,6 +42,7 @@ class Observer:
             case e.Finished():
                 seen = self._tests[event.test]
                 seen.cpu, seen.memory, seen.is_over = event.cpu, event.memory, True
+                seen.fixtures += event.waited
             case e.FixtureSetUp():
                 self._tests[event.test].fixtures += event.seconds
                 self._fixtures[event.fixture].append(event.seconds)

@@ -91,7 +91,8 @@ class Scheduler:
     - a worker is given its share at most, and one that is given a test with a process of its own
       is given nothing else;
     - ``End`` goes only to a worker that waits for an answer, and only when no pool and no queue
-      has a test to spare that it may be given (or after a stop);
+      has a test to spare that it may be given (or after a stop); a chain of which others have set
+      up the fixture has one only if setting it up again takes less time than is won;
     - ``Retire`` goes only to a worker without a test that is torn down or asks between tests, if
       it can be given nothing of what is open and its successor can; the successor is started when
       it is gone, so that no two live workers have one name;

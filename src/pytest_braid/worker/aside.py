@@ -51,7 +51,7 @@ def reason_for(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
 
     def why(item: pytest.Item) -> str | None:
         if tasks and is_task(item):
-            return _detection(item.config).reason(item, is_task=True)
+            return _detection(item.config, in_loop=True).reason(item, is_task=True)
         return reason(item) if threads else "no async test, and no --threads"
 
     return why
@@ -64,7 +64,7 @@ def reasons(items: Iterable[pytest.Item], threads: int, tasks: int) -> list[str 
 
 def fixture_reason(definition: pytest.FixtureDef[Any], item: pytest.Item) -> str | None:
     """The same of a single fixture, for one that a test asks for while it runs."""
-    return _detection(item.config).of_fixture(definition)
+    return _detection(item.config, in_loop=is_task(item)).of_fixture(definition)
 
 
 def is_for_all(definition: pytest.FixtureDef[Any], session: pytest.Session) -> bool:
@@ -76,10 +76,12 @@ def is_for_all(definition: pytest.FixtureDef[Any], session: pytest.Session) -> b
     return _detection(session.config).is_for_all(definition, session)
 
 
-def _detection(config: pytest.Config) -> _Detection:
-    if _KEY not in config.stash:
-        config.stash[_KEY] = _Detection(config)
-    return config.stash[_KEY]
+def _detection(config: pytest.Config, *, in_loop: bool = False) -> _Detection:
+    """Of code that an event loop runs, or of any other: what it does is not the same."""
+    key = _IN_LOOP if in_loop else _KEY
+    if key not in config.stash:
+        config.stash[key] = _Detection(config, in_loop=in_loop)
+    return config.stash[key]
 
 
 class _Part(NamedTuple):
@@ -92,7 +94,8 @@ class _Part(NamedTuple):
 class _Detection:
     """What has been found out about the code of one session."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, *, in_loop: bool) -> None:
+        self._in_loop = in_loop
         self._hazards = hazards.Hazards(config.getini("thread_unsafe_functions"))
         self._fixtures = {*config.getini("thread_unsafe_fixtures")}
         self._root = config.rootpath
@@ -264,9 +267,13 @@ class _Detection:
             case Called():
                 return self._of_call(use)
 
+    def _gives_running(self, function: FunctionType) -> bool:
+        """Whether an event loop runs wherever this function is called."""
+        return self._in_loop or inspect.iscoroutinefunction(function)
+
     def _of_load(self, use: Loaded, function: FunctionType) -> str | None:
         named = self._hazards.function(use.value)
-        if named and not (named == _GET_LOOP and inspect.iscoroutinefunction(function)):
+        if named and not (named == _GET_LOOP and self._gives_running(function)):
             return named
         container = self._hazards.container(use.owner)
         if container:
@@ -335,9 +342,10 @@ class _Detection:
 
 
 _KEY: Final = pytest.StashKey[_Detection]()
+_IN_LOOP: Final = pytest.StashKey[_Detection]()
 
 _GET_LOOP: Final = "asyncio.get_event_loop"
-"""In a coroutine it gives the one that runs."""
+"""Where one runs, it gives that one."""
 
 _NOTHING: Final = Reading()
 
