@@ -64,8 +64,8 @@ class Local:
         beside = f", beside {self._threads} in threads" if self._threads else ""
         return f"braid: {self._tasks} async tests at once, as tasks in this process{beside}"
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+    def run_tests(self, session: pytest.Session) -> bool | None:
+        """In the place of pytest's own loop; ``None`` if that is to say why there is none."""
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return None  # pytest says why, and runs nothing
         if not self._tasks and any(map(is_cooperative, session.items)):
@@ -278,4 +278,4 @@ def run_marked(session: pytest.Session) -> bool | None:
     log = config.option.braid_log
     local = Local(threads, tasks, Path(log) if log else None, why)
     config.pluginmanager.register(local, "braid-local")
-    return local.pytest_runtestloop(session)
+    return local.run_tests(session)

@@ -705,11 +705,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", _TIMEOUT_MARK)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Of a process without workers: a seed's own marks start its strands."""
+    """Of a process without workers that has strands: just before pytest's own, behind those of the
+    project. A seed's own marks start them, too."""
     if hasattr(session.config, "workerinput"):
         return None
+    local: Any = session.config.pluginmanager.get_plugin("braid-local")
+    if local is not None:
+        found: bool | None = local.run_tests(session)
+        return found
     is_cooperative = session.config.pluginmanager.hasplugin(_COOPERATIVE)
     if not is_cooperative and "pytest_braid.compat.threaded" not in sys.modules:
         return None

@@ -384,6 +384,46 @@ def test_a_warning_that_is_an_error_is_raised_without_a_frame_of_ours(suite: Sui
     suite.same("-W", "error", "--tb=long", ours=("--threads=2",), workers=1)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_pytest_raises_in_a_setup_is_shown(stage: Stage, threads: int) -> None:
+    stage.write(
+        test_a="""
+        @pytest.fixture
+        def nothing():
+            if False: yield
+        def test_it(nothing): pass
+        """
+    )
+    run = stage.run(f"--threads={threads}", workers=1)
+    assert re.search(r"^E {15}ValueError: nothing did not yield a value", run.text, re.MULTILINE)
+    assert "pytest_braid" not in run.text
+
+
+def test_the_live_log_of_a_test_stands_below_its_own_line(stage: Stage) -> None:
+    stage.write(
+        conftest=MEETS.format(2),
+        test_a="""
+        import logging
+        from conftest import together
+        @pytest.mark.parametrize("n", range(2))
+        def test_it(n):
+            known = [n]
+            logging.getLogger().warning("first of %s", known)
+            known.clear()
+            together.wait()
+            logging.getLogger().warning("last of %s", n)
+        """,
+    )
+    options = ("--log-cli-level=INFO", "--log-cli-format=L %(message)s")
+    run = stage.run("--threads=2", *options, workers=0)
+    told = [line for line in run.text.splitlines() if line.startswith(("L ", "test_a.py::"))]
+    whole = [[f"test_a.py::test_it[{n}] ", f"L first of [{n}]", f"L last of {n}"] for n in (0, 1)]
+    assert [line.partition("PASSED")[0] for line in told] in (
+        [*whole[0], *whole[1]],
+        [*whole[1], *whole[0]],
+    )
+
+
 def test_what_a_test_prints_logs_and_warns_of_is_its_own(suite: Suite) -> None:
     suite.write(
         test_a="""
@@ -646,6 +686,24 @@ def test_pytest_exit_in_a_test_ends_the_run_as_serially(stage: Stage) -> None:
     assert run.exit == 9
     assert "Exit: enough" in run.text
     assert run.notes[-1] == "down session"
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_pytest_exit_in_the_last_test_without_workers(stage: Stage, threads: int) -> None:
+    stage.write(test_a="def test_it(): pytest.exit('enough', 9)")
+    run = stage.run(f"--threads={threads}", workers=0)
+    assert run.exit == 9
+    assert "Exit: enough" in run.text
+
+
+def test_hooks_of_a_conftest_around_the_loop_are_called_without_workers(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        def pytest_runtestloop(session): note("before the loop")
+        """,
+        test_a="def test_it(): note('ran it')",
+    )
+    assert stage.run("--threads=2", workers=0).notes == ["before the loop", "ran it"]
 
 
 # --- tests that step aside --------------------------------------------------------------------

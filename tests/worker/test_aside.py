@@ -89,6 +89,13 @@ SAFE = {
             def chdir(x): return x
         def test(): os.chdir("x")
         """,
+    "own-descriptors": """
+        import os
+        def test():
+            reading, writing = os.pipe()
+            os.write(writing, b"x")
+            os.close(writing)
+        """,
     "threads": """
         import threading, random
         def test():
@@ -112,6 +119,8 @@ def test_what_each_test_has_for_itself_is_no_reason(pytester: pytest.Pytester, s
 
 CODE = {
     "os.chdir (test_it.py:2)": "import os\ndef test(tmp_path): os.chdir(tmp_path)",
+    "os.write (test_it.py:2)": "import os\ndef test(): os.write(1, b'x')",
+    "os.close (test_it.py:2)": "import os\ndef test(): os.close(2)",
     "os.environ (test_it.py:3)": "from os import environ as e\ndef test():\n  e['x'] = 'y'",
     "os.environ.pop (test_it.py:2)": "import os\ndef test(): os.environ.pop('x', None)",
     "os.environ (test_it.py:3)\n": "def test():\n  import os\n  del os.environ['x']",
@@ -229,6 +238,10 @@ FOUND_THROUGH = {
     "setup_module": (
         "def setup_module(): os.chdir('x')\ndef test(): pass",
         "os.chdir in setup_module() (test_it.py:2)",
+    ),
+    "run of a case": (
+        "class Test(unittest.TestCase):\n  def run(self, _): os.chdir('x')\n  def test(self): pass",
+        "os.chdir (test_it.py:3)",
     ),
     "setUp": (
         "class Test(unittest.TestCase):\n  def setUp(self): os.chdir('x')\n  def test(self): pass",

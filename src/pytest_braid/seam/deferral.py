@@ -1,15 +1,18 @@
-"""Hook calls that wait: what a test on a strand reports is told when the test is over, by the
-thread that may tell."""
+"""Calls that wait: what a test on a strand reports is told when the test is over, by the thread
+that may tell. Its live log is, too: lines of several tests would mix, and stand above the line of
+the one that they belong to."""
 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pytest_braid.seam.hooks import dress_callers
+from pytest_braid.seam.routing import dress
 
 REPORTING = (
     "pytest_runtest_logstart",
@@ -19,6 +22,9 @@ REPORTING = (
 )
 """Hooks of which reporters assume that nobody calls two at once, or those of two tests in turn."""
 
+_LIVE = "log_cli_handler"
+_LIVE_CALLS = ("emit", "reset", "set_when")
+
 Call = Callable[[], object]
 Outbox = Callable[[], list[Call] | None]
 """Where calls of the running code wait; ``None`` if they need not."""
@@ -27,6 +33,11 @@ Outbox = Callable[[], list[Call] | None]
 def defer(config: pytest.Config, outbox: Outbox) -> None:
     """Let calls of the reporting hooks wait wherever ``outbox`` says so."""
     dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox))
+    handler: Any = getattr(config.pluginmanager.get_plugin("logging-plugin"), _LIVE, None)
+    is_on = not isinstance(handler, logging.NullHandler)
+    if is_on and all(hasattr(handler, name) for name in _LIVE_CALLS):
+        kind: Any = type(handler)
+        dress(handler, {name: _late(kind, name, outbox) for name in _LIVE_CALLS})
 
 
 def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
@@ -47,3 +58,24 @@ def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
             waiting.append(lambda: kind.call_historic(self, *args, **given))
 
     return {"__call__": call, "call_historic": call_historic}
+
+
+def _late(kind: Any, name: str, outbox: Outbox) -> Callable[..., None]:
+    method = getattr(kind, name)
+
+    def call(self: Any, *given: Any) -> None:
+        waiting = outbox()
+        if waiting is None:
+            method(self, *given)
+        else:
+            as_now = [_settled(one) if isinstance(one, logging.LogRecord) else one for one in given]
+            waiting.append(lambda: method(self, *as_now))
+
+    return call
+
+
+def _settled(record: logging.LogRecord) -> logging.LogRecord:
+    """With a message that does not change with its arguments any more."""
+    settled = copy.copy(record)
+    settled.msg, settled.args = record.getMessage(), None
+    return settled

@@ -19,12 +19,10 @@ from typing import Any
 import pytest
 from _pytest.logging import LogCaptureHandler
 
-from pytest_braid.seam.routing import Pool, Values, dress, missing, routed, share
+from pytest_braid.seam.routing import Pool, Values, dress, missing
 
 _HANDLERS = ("caplog_handler", "report_handler")
 _KEY = "logging-plugin"
-_LIVE = ("_first_record_emitted", "_section_name_shown", "_test_outcome_written", "_when")
-"""What the live log knows of the test that it writes for."""
 
 
 class _OwnHandler(LogCaptureHandler):
@@ -111,13 +109,11 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
     if plugin is None:
         yield
         return
-    live = {name: share for name in _LIVE if hasattr(plugin.log_cli_handler, name)}
     with (
         _methods_replaced(values),
         _loggers_listed(),
         _level_lowered(plugin.log_level),
         _phases_routed(plugin, values),
-        routed(plugin.log_cli_handler, values, live),
     ):
         yield
 

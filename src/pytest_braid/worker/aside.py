@@ -33,6 +33,7 @@ from pytest_braid.worker.reading import (
     Use,
     definitions,
     is_silent,
+    names_output,
     read,
 )
 
@@ -275,6 +276,9 @@ class _Detection:
         named = self._hazards.function(use.value)
         if named and not (named == _GET_LOOP and self._gives_running(function)):
             return named
+        named = self._hazards.descriptor(use.value)
+        if named:
+            return named if names_output(function.__code__) else None
         container = self._hazards.container(use.owner)
         if container:
             return f"{container}.{use.name}" if use.name in hazards.CHANGING else None
@@ -421,7 +425,7 @@ def _values(item: pytest.Item) -> Iterator[object]:
         return
     names = [item.originalname or item.name]
     if issubclass(cls, unittest.TestCase):
-        names += ["setUp", "tearDown", "asyncSetUp", "asyncTearDown"]
+        names += ["run", "setUp", "tearDown", "asyncSetUp", "asyncTearDown"]
     for name in names:
         yield from definitions(cls, name)
 

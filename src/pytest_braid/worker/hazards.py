@@ -51,6 +51,9 @@ _FUNCTIONS: Final = {
 }
 """By module, the functions and classes that only a test on its own may use."""
 
+_DESCRIPTORS: Final = {"os": "write close"}
+"""The same, where the code names descriptor 1 or 2."""
+
 _CONTAINERS: Final = {
     "os": "environ environb",
     "sys": "path modules argv meta_path path_hooks path_importer_cache warnoptions",
@@ -144,6 +147,7 @@ class Hazards:
         self._names = {*_dotted(_FUNCTIONS), *(name for name in given if name[-2:] != ".*")}
         self._functions = _by_identity(self._names)
         self._children = _by_identity(CHILDREN)
+        self._descriptors = _by_identity(_dotted(_DESCRIPTORS))
         self._containers = _by_identity(_dotted(_CONTAINERS))
 
     def function(self, value: object) -> str | None:
@@ -161,6 +165,10 @@ class Hazards:
         if type(value) is Unloaded:
             return value.name if value.name in CHILDREN else None
         return self._children.get(id(value), _NOBODY)[0]
+
+    def descriptor(self, value: object) -> str | None:
+        """The name of what must not be used with the descriptors of the process's output."""
+        return self._descriptors.get(id(value), _NOBODY)[0]
 
     def container(self, value: object) -> str | None:
         """The name of a list or mapping that the whole process goes by."""

@@ -113,6 +113,10 @@ def read(function: FunctionType, given: Mapping[str, object]) -> Reading:
     return reading
 
 
+_OUTPUT: Final = (1, 2)
+_SMALL_INT: Final = dis.opmap.get("LOAD_SMALL_INT")  # since Python 3.14
+
+
 def is_silent(function: FunctionType) -> bool:
     """Whether it can be seen at a glance that code names nothing known: it has no functions inside,
     no closure and no import, and none of its names stands in its module."""
@@ -123,6 +127,14 @@ def is_silent(function: FunctionType) -> bool:
         or "breakpoint" in code.co_names
         or _IMPORT_NAME in code.co_code[::2]
         or any(type(constant) is CodeType for constant in code.co_consts)
+    )
+
+
+def names_output(code: CodeType) -> bool:
+    """Whether there is a 1 or a 2 in it, which are descriptors of the process's output."""
+    in_code = zip(code.co_code[::2], code.co_code[1::2], strict=True)
+    return any(type(each) is int and each in _OUTPUT for each in code.co_consts) or any(
+        operation == _SMALL_INT and each in _OUTPUT for operation, each in in_code
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pytest_braid.capture.ownership import owned
 from pytest_braid.fixtures.instances import Instances
 from pytest_braid.fixtures.tree import SetupTree, running_item
 from pytest_braid.model.limits import Limit as TimeLimit
-from pytest_braid.seam import deferral
+from pytest_braid.seam import deferral, tracebacks
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
@@ -36,6 +37,8 @@ from pytest_braid.worker.tasks import Heard, Tasks
 
 _BRISK = 0.005
 """Seconds from one test to the next that are short."""
+
+_OURS = Path(__file__).parents[1]
 
 _GRACE = 0.5
 """Seconds that interrupted tests have to end, of which some may be blocked in the kernel."""
@@ -131,7 +134,8 @@ class ThreadStrands(MainStrand):
                 "the two."
             )
         self._reporter.speech.say(m.Ready(self._reporter.clock(), os.getpid()))
-        with self._isolation, self._guard or nullcontext():
+        guard = self._guard or nullcontext()
+        with tracebacks.without_frames_in(_OURS), self._isolation, guard:
             try:
                 yield from self._deal()
             except (KeyboardInterrupt, pytest.exit.Exception):
