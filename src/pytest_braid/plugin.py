@@ -374,9 +374,9 @@ OPTIONS = (
     ),
     Option(
         ("--braid-explain",),
-        "Say at the end what this test, or those whose node ids begin so, waited for, how long, "
-        "and because of which other tests. Without NODEID, of all that waited: put it last "
-        "then, or write --braid-explain=.",
+        "Say at the end where this test, or those whose node ids begin so or have it in them, ran, "
+        "when and why there, what they waited for, how long, and because of which other tests. "
+        "Without NODEID, of all that waited: put it last then, or write --braid-explain=.",
         {"dest": "braid_explain", "metavar": "NODEID", "nargs": "?", "const": ""},
     ),
     Option(

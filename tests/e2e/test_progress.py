@@ -94,7 +94,8 @@ EVERYTHING = """
     import logging
     @pytest.mark.parametrize("n", range(90))
     def test_many(n): pass
-    def test_prints(): print("out"); print("err", file=sys.stderr); print("part", end="")
+    def test_prints(): print("out"); print("err", file=sys.stderr)
+    def test_prints_a_part(): print("part", end="")
     def test_logs(): logging.getLogger().warning("beware")
     def test_fails(): print("captured"); assert 0, "of a long reason " * 9
     @pytest.mark.skip
@@ -113,6 +114,8 @@ PRINTS = """
     class InController:
         def pytest_runtest_logfinish(self, nodeid):
             if "test_many[7" in nodeid: print("printed by a conftest")
+            if "test_many[60]" in nodeid:  # to the last column, and not beyond
+                print("\\n" + "x" * os.get_terminal_size(1).columns, end="", flush=True)
             if "test_many[8" in nodeid: print("half a line", end="", file=sys.stderr, flush=True)
 """
 

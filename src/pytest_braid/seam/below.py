@@ -103,11 +103,11 @@ class Below:
         """Whether it stays in the line where the cursor is."""
         if not self._knows_column or "\n" in text or "\r" in text:
             return False
-        return self._column + len(_INVISIBLE.sub("", text)) < self.size()[0]
+        return self._column + width_of(_INVISIBLE.sub("", text)) < self.size()[0]
 
     def _follow(self, text: str) -> None:
         *before, last = _INVISIBLE.sub("", text).replace("\r", "\n").rsplit("\n", 1)
-        self._column = len(last) if before else self._column + len(last)
+        self._column = width_of(last) if before else self._column + width_of(last)
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal, as they are now."""
@@ -133,7 +133,7 @@ class Below:
 
     def draw_again(self) -> None:
         """What was drawn last."""
-        if not self._text:
+        if not self._text or self._is_at_margin():
             return
         self._is_writing = True
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
@@ -143,6 +143,11 @@ class Below:
             self._file.flush()
             self.is_shown = True
         self._written()
+
+    def _is_at_margin(self) -> bool:
+        """Whether the line is full, and the next letter goes to another: not all terminals know
+        that any more when the cursor has been away."""
+        return self._column > 0 and self._column % self.size()[0] == 0
 
     def _line(self, line: Sequence[tuple[str, str]]) -> str:
         if not self._is_coloured:
@@ -230,6 +235,8 @@ def cut(text: str, width: int, *, at_front: bool) -> str:
 
 def width_of(text: str) -> int:
     """Columns that a text takes."""
+    if text.isascii():
+        return len(text)
     from _pytest._io.wcwidth import wcswidth
 
     return int(wcswidth(text))
