@@ -76,7 +76,6 @@ SUITES = (
         ("tests", "--ignore=tests/test_benchmarks.py"),
     ),
     Suite("async-timeout", "5.0.1", ("pytest-asyncio",), ("tests", "-oaddopts=")),
-    Suite("aiodataloader", "0.4.3", ("pytest-asyncio",), ("-oaddopts=",)),
 )
 
 

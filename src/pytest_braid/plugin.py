@@ -343,7 +343,7 @@ OPTIONS = (
     Option(
         ("--asyncio-task-timeout",),
         "Such a test is cancelled, and fails, when it takes longer; waiting for a shared fixture "
-        "or a pytest_braid.Lock does not count. Default: the ini option asyncio_task_timeout, then "
+        "or a lock does not count. Default: the ini option asyncio_task_timeout, then "
         "600.",
         {"dest": "asyncio_task_timeout", "metavar": "SECONDS", "type": positive_value},
     ),

@@ -305,6 +305,11 @@ def test_waiting_for_a_lock_or_for_a_shared_fixture_takes_none_of_the_time(stage
         @pytest.mark.parametrize("n", range(3))
         async def test_locked(n):
             async with Lock("l"): await asyncio.sleep(0.6)
+        from pytest_asyncio_cooperative import Lock as SeedsLock
+        seeds_lock = SeedsLock()
+        @pytest.mark.parametrize("n", range(3))
+        async def test_locked_by_the_seeds(n):
+            async with seeds_lock(): await asyncio.sleep(0.6)
         @pytest.fixture
         def locked():
             with Lock("m"): yield
@@ -316,7 +321,7 @@ def test_waiting_for_a_lock_or_for_a_shared_fixture_takes_none_of_the_time(stage
         """
     )
     run = stage.run("--asyncio-task-timeout=1", workers=None)
-    assert run.counts == {"passed": 8}, run.text
+    assert run.counts == {"passed": 11}, run.text
 
 
 def test_the_requirement_is_met_and_the_plugins_name_is_known(stage: Stage) -> None:

@@ -63,6 +63,42 @@ def test_tasks_threads_and_processes_keep_each_other_out(stage: Stage, options: 
     passes(stage, SUM, options, passed=4)
 
 
+@pytest.mark.parametrize("options", [["-n2", "--tasks=5"], ["-n0", "--tasks=5"], ["--tasks=5"]])
+def test_tests_that_run_as_tasks_keep_each_other_out_in_sync_fixtures_too(
+    stage: Stage, options: list[str]
+) -> None:
+    passes(
+        stage,
+        """
+@pytest.fixture
+def sync_locked():
+    with Lock("sum"): yield
+@pytest.fixture
+async def locked():
+    async with Lock("sum"): yield
+async def add(board, *mine):
+    value = board.get("sum", 0)
+    await asyncio.sleep(0.01)
+    board["sum"] = value + 1
+    board[mine] = True
+    assert board["sum"] == len(board) - 1
+@pytest.mark.parametrize("n", range(6))
+async def test_sync(n, sync_locked, mp_message_board): await add(mp_message_board, "sync", n)
+@pytest.mark.parametrize("n", range(6))
+async def test_async(n, locked, mp_message_board): await add(mp_message_board, "async", n)
+@pytest.mark.parametrize("n", range(6))
+async def test_body(n, mp_message_board):
+    async with Lock("sum"): await add(mp_message_board, "body", n)
+    with Lock("sum"): await add(mp_message_board, "sync body", n)
+async def test_again(locked):
+    with pytest.raises(RuntimeError, match="is held by this task already"):
+        async with Lock("sum"): pass
+""",
+        options,
+        passed=19,
+    )
+
+
 def test_without_braid_it_still_excludes(stage: Stage) -> None:
     stage.write(
         test_a="""

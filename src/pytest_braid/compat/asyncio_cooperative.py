@@ -7,10 +7,12 @@ they are tests like all others, with pytest's own protocol and fixtures of every
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from contextlib import nullcontext
+from typing import Any, Final, Literal
 
 import pytest
 
+from pytest_braid.compat.lock import task_strand
 from pytest_braid.fixtures.nested import attempt
 from pytest_braid.model.limits import Limit
 
@@ -23,6 +25,15 @@ TIMEOUT: Final = 600
 """Seconds that a test may take where nobody says how many."""
 
 
+class _Patient(asyncio.Lock):
+    """Waiting for it takes none of a test's time."""
+
+    async def acquire(self) -> Literal[True]:
+        strand = task_strand()
+        with nullcontext() if strand is None else strand.excusing():
+            return await super().acquire()
+
+
 class Lock:
     """``async with lock(): ...``: a lock of asyncio that is made when it is first needed."""
 
@@ -32,7 +43,7 @@ class Lock:
         try:
             return self.lock
         except AttributeError:
-            self.lock = asyncio.Lock()
+            self.lock = _Patient()
             return self.lock
 
 

@@ -97,7 +97,7 @@ class Lock:
         return f"pytest_braid.Lock({self.name!r})"
 
     def __enter__(self) -> Self:
-        strand = _task_strand()
+        strand = task_strand()
         if strand is not None:
             strand.await_(self.__aenter__())
             return self
@@ -125,7 +125,7 @@ class Lock:
 
         number, place = asker.acquire_later(self.name, told), (self.name, loop)
         asker.awaited.append(place)
-        strand = _task_strand()
+        strand = task_strand()
         try:
             with nullcontext() if strand is None else strand.excusing():
                 answer = await answered
@@ -190,7 +190,7 @@ def _answer(answered: asyncio.Future[b.Answer], answer: b.Answer) -> None:
         answered.set_result(answer)
 
 
-def _task_strand() -> Any:
+def task_strand() -> Any:
     """What can wait here, in synchronous code too, while other tasks go on; ``None`` if nothing
     can."""
     strand: Any = current_strand.get()
