@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -9,6 +10,34 @@ from pytest_braid.model import events as e
 
 _MOST = 6
 """Reasons that the summary names."""
+
+
+class _Running:
+    """The tests that one worker runs, and for each the most that have run since it began."""
+
+    def __init__(self) -> None:
+        self.tests: dict[int, int] = {}
+        """With the number of its beginning."""
+        self._begun = 0
+        self._levels: list[tuple[int, int]] = []
+        """How many ran from which beginning on: each more than at any later one."""
+
+    def begin(self, test: int) -> int:
+        """How many run now."""
+        self.tests[test] = self._begun
+        level = len(self.tests)
+        while self._levels and self._levels[-1][1] <= level:
+            self._levels.pop()
+        self._levels.append((self._begun, level))
+        self._begun += 1
+        return level
+
+    def end(self, test: int) -> int:
+        """How many have run at most, this one included, since it began."""
+        began = self.tests.pop(test, None)
+        if began is None:
+            return 1
+        return self._levels[bisect_left(self._levels, (began, 0))][1]
 
 
 class Strands:
@@ -21,8 +50,8 @@ class Strands:
         self._threads = threads
         self._tasks = tasks
         self._strand: dict[int, int] = {}
-        self._running: defaultdict[int, set[int]] = defaultdict(set)
-        self._beside: Counter[int] = Counter()
+        self._running: defaultdict[int, _Running] = defaultdict(_Running)
+        self._beside: dict[int, int] = {}
         self.largest = 0
         """Most tests that ran at the same time in one worker."""
         self.blocked: list[e.LoopBlocked] = []
@@ -32,20 +61,20 @@ class Strands:
         """Take in what has happened."""
         match event:
             case e.Started():
-                running = self._running[event.worker]
-                running.add(event.test)
                 self._strand[event.test] = event.strand
-                self.largest = max(self.largest, len(running))
-                for test in running:
-                    self._beside[test] = max(self._beside[test], len(running) - 1)
+                self.largest = max(self.largest, self._running[event.worker].begin(event.test))
             case e.Finished():
-                self._running[event.worker].discard(event.test)
+                self._end(event.worker, event.test)
             case e.WorkerDied():
-                self._running[event.worker].clear()
+                for test in [*self._running[event.worker].tests]:
+                    self._end(event.worker, test)
             case e.LoopBlocked():
                 self.blocked.append(event)
             case _:
                 pass
+
+    def _end(self, worker: int, test: int) -> None:
+        self._beside[test] = self._running[worker].end(test) - 1
 
     def command(self, command: object, at: float) -> None:
         """What is decided is no matter of it, but what happens."""
@@ -97,7 +126,7 @@ class Strands:
         if strand:
             is_task = self._is_task(strand)
             how = f"as task {strand - self._threads}" if is_task else f"in thread {strand}"
-            return [f"ran {how}, beside {self._beside[test]} others at most"]
+            return [f"ran {how}, beside {self._beside.get(test, 0)} others at most"]
         reason = self._reason(test)
         return [f"ran alone in its worker: {reason}" if reason else "ran in the main thread"]
 

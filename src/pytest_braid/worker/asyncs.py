@@ -20,17 +20,26 @@ def is_task(item: pytest.Item) -> bool:
     """Whether it is an async test that runs in our event loop: one that is marked for asyncio, by
     whatever plugin's mark or mode; one without any mark, if no plugin is there that would know what
     to do with it. A test of another event loop stays with its plugin."""
-    if not isinstance(item, pytest.Function):
+    found = item.stash.get(_found_key, None)
+    if found is None:
+        found = item.stash[_found_key] = isinstance(item, pytest.Function) and _is_task(item)
+    return found
+
+
+_found_key: Final = pytest.StashKey[bool]()
+
+
+def _is_task(item: pytest.Function) -> bool:
+    function, marks = function_of(item), {mark.name for mark in item.iter_markers()}
+    if SEED_MARK in marks:
+        return not inspect.isasyncgenfunction(function)
+    if not inspect.iscoroutinefunction(function) or only_marked in item.config.stash:
         return False
-    if item.get_closest_marker(SEED_MARK) is not None:
-        return not inspect.isasyncgenfunction(function_of(item))
-    if not inspect.iscoroutinefunction(function_of(item)) or only_marked in item.config.stash:
+    if "trio" in marks:
         return False
-    if item.get_closest_marker("trio") is not None:
-        return False
-    if item.get_closest_marker("anyio") is not None or _is_auto(item.config, "anyio_mode"):
+    if "anyio" in marks or _is_auto(item.config, "anyio_mode"):
         return _is_on_asyncio(item)
-    if item.get_closest_marker("asyncio") is not None:
+    if "asyncio" in marks:
         return not _has_policy(item)
     return is_auto(item.config) and not _is_trio_mode(item.config) and not _has_policy(item)
 
