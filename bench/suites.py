@@ -86,7 +86,7 @@ def blocking(directory: Path, size: float) -> int:
 def shared_setup(directory: Path, size: float) -> int:
     """60 tests that wait 0.05 s and use a session fixture of 3 s, which writes down that it is set
     up and torn down."""
-    tests = _scaled(60, size)
+    tests = scaled(60, size)
     _write_support(directory)
     (directory / "test_once.py").write_text(
         dedent(f"""\
@@ -138,7 +138,7 @@ def shared_value(directory: Path, size: float) -> int:
 
         @pytest.fixture(scope="session")
         def value():
-            made = bytearray({_scaled(100_000_000, size)})
+            made = bytearray({scaled(100_000_000, size)})
             note("made")
             return made
 
