@@ -56,7 +56,19 @@ PLANS = {
 }
 
 
-_OF_BRAID = ("latency", "threads", "waiting", "history", "fixtures", "adaptive", "tasks", "shared")
+_OF_BRAID = (
+    "latency",
+    "shared",
+    "threads",
+    "waiting",
+    "history",
+    "fixtures",
+    "adaptive",
+    "tasks",
+    "task-cpu",
+    "task-memory",
+    "task-wakeups",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
