@@ -371,12 +371,9 @@ def test_2():
 """
 
 
-@pytest.mark.parametrize("options", [["-n2"], ["-n1", "--threads=2"]], ids=["processes", "threads"])
-def test_the_wait_for_a_running_test_is_not_of_the_time_that_one_has(
-    stage: Stage, options: list[str]
-) -> None:
+def test_the_wait_for_a_running_test_is_not_of_the_time_that_one_has(stage: Stage) -> None:
     stage.write(test_a="from pytest_braid import Lock\n" + WAITS)
-    running = stage.prepare(*options, workers=None)
+    running = stage.prepare("-n2", workers=None)
     running.gate("a", "b")
     running.start()
     running.expect("holding a", "holding b")
@@ -384,6 +381,28 @@ def test_the_wait_for_a_running_test_is_not_of_the_time_that_one_has(
     running.release("a")
     run = running.end()
     assert run.counts == {"passed": 2}, run.text
+
+
+def test_so_it_is_for_one_in_another_thread(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import threading, time
+        from pytest_braid import Lock
+        has_it = threading.Event()
+        @pytest.mark.timeout(0)
+        def test_1():
+            with Lock("l"):
+                has_it.set()
+                time.sleep(2.5)
+        @pytest.mark.timeout(2)
+        def test_2():
+            has_it.wait()
+            with Lock("l"): pass
+        """
+    )
+    run = stage.run("--threads=2", workers=1)
+    assert run.counts == {"passed": 2}, run.text
+    assert "2 of 2 tests ran in threads" in run.text
 
 
 def test_those_who_wait_for_each_other_have_no_more_time_than_ever(stage: Stage) -> None:
