@@ -93,7 +93,8 @@ SAFE = {
         import os
         def test():
             reading, writing = os.pipe()
-            os.write(writing, b"x")
+            os.write(writing, b"x" * 2)
+            os.read(reading, 1)
             os.close(writing)
         """,
     "threads": """

@@ -33,7 +33,6 @@ from pytest_braid.worker.reading import (
     Use,
     definitions,
     is_silent,
-    names_output,
     read,
 )
 
@@ -276,9 +275,6 @@ class _Detection:
         named = self._hazards.function(use.value)
         if named and not (named == _GET_LOOP and self._gives_running(function)):
             return named
-        named = self._hazards.descriptor(use.value)
-        if named:
-            return named if names_output(function.__code__) else None
         container = self._hazards.container(use.owner)
         if container:
             return f"{container}.{use.name}" if use.name in hazards.CHANGING else None
@@ -318,6 +314,9 @@ class _Detection:
         return f"{name} =" if is_foreign and name not in hazards.ISOLATED else None
 
     def _of_call(self, use: Called) -> str | None:
+        named = self._hazards.descriptor(use.value)
+        if named and type(use.first) is int and use.first in _OUTPUT:
+            return named
         named = self._hazards.child(use.value)
         if named is None:
             return None
@@ -347,6 +346,9 @@ class _Detection:
 
 _KEY: Final = pytest.StashKey[_Detection]()
 _IN_LOOP: Final = pytest.StashKey[_Detection]()
+
+_OUTPUT: Final = (1, 2)
+"""Descriptors of the process's output."""
 
 _GET_LOOP: Final = "asyncio.get_event_loop"
 """Where one runs, it gives that one."""

@@ -52,7 +52,7 @@ _FUNCTIONS: Final = {
 """By module, the functions and classes that only a test on its own may use."""
 
 _DESCRIPTORS: Final = {"os": "write close"}
-"""The same, where the code names descriptor 1 or 2."""
+"""The same, of descriptors 1 and 2."""
 
 _CONTAINERS: Final = {
     "os": "environ environb",

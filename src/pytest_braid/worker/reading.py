@@ -84,10 +84,12 @@ class Changed(_Use):
 
 @dataclass(slots=True, eq=False)
 class Called(_Use):
-    """It calls, with these keywords; ``None`` where they cannot be seen."""
+    """It calls, with these keywords; ``None`` where they cannot be seen. ``first`` is the first
+    argument that has no keyword."""
 
     value: object
     keywords: tuple[str, ...] | None
+    first: object = UNKNOWN
 
 
 Use = Loaded | Changed | Called
@@ -113,8 +115,6 @@ def read(function: FunctionType, given: Mapping[str, object]) -> Reading:
     return reading
 
 
-_OUTPUT: Final = (1, 2)
-_SMALL_INT: Final = dis.opmap.get("LOAD_SMALL_INT")  # since Python 3.14
 
 
 def is_silent(function: FunctionType) -> bool:
@@ -127,14 +127,6 @@ def is_silent(function: FunctionType) -> bool:
         or "breakpoint" in code.co_names
         or _IMPORT_NAME in code.co_code[::2]
         or any(type(constant) is CodeType for constant in code.co_consts)
-    )
-
-
-def names_output(code: CodeType) -> bool:
-    """Whether there is a 1 or a 2 in it, which are descriptors of the process's output."""
-    in_code = zip(code.co_code[::2], code.co_code[1::2], strict=True)
-    return any(type(each) is int and each in _OUTPUT for each in code.co_consts) or any(
-        operation == _SMALL_INT and each in _OUTPUT for operation, each in in_code
     )
 
 
@@ -386,7 +378,8 @@ class _Reader:
             owner, name = (*given, UNKNOWN, UNKNOWN)[:2]
             self._change(owner, name if _is(name, str) else "...")
         elif called is not UNKNOWN:
-            self._uses.append(Called(self._code, self._offset, called, keywords))
+            first = given[0] if len(given) > len(keywords or ()) else UNKNOWN
+            self._uses.append(Called(self._code, self._offset, called, keywords, first))
 
     def _self(self) -> object:
         return self._known.get(self._variables[0], UNKNOWN) if self._variables else UNKNOWN
