@@ -199,7 +199,7 @@ def busy(
 
 def test_three_lines_say_what_was_gained_why_not_more_and_what_would_help() -> None:
     assert said(busy(20, 1.0, cpu=0.98)) == [
-        "braid: 2 workers: 20 tests of 20 s in 10 s, 1.9 times as fast as one after another",
+        "braid: 2 workers: 20 tests of 20 s in 10 s, up to 1.9 times as fast as one after another",
         "braid: lanes were busy for 95% of the time; idle 5% start-up of workers",
         f"braid: no order on 2 lanes is faster than 10 s; {NOTHING}",
     ]

@@ -79,7 +79,7 @@ def _gain(account: Account) -> str:
     by += f" x {' and '.join(told)}" if told else ""
     speed = account.work / account.wall
     times = (
-        f"{speed:.1f} times as fast as one after another"
+        f"up to {speed:.1f} times as fast as one after another"
         if speed >= _FASTER
         else "as one after another"
     )
