@@ -529,6 +529,7 @@ def pytest_load_initial_conftests(
     And remember the process as it is before any project code could change it, and watch who asks
     for the name of a worker.
     """
+    early_config.stash[_parser_key] = parser
     early_config.pluginmanager.set_blocked("xdist")  # until it is known who distributes
     given = early_config.known_args_namespace
     _refuse(given)
@@ -557,19 +558,18 @@ def pytest_load_initial_conftests(
         questions(early_config)
 
 
-@pytest.hookimpl(specname="pytest_load_initial_conftests", wrapper=True)
-def pytest_know_asyncio(
-    early_config: pytest.Config, parser: pytest.Parser
-) -> Generator[None, None, None]:
+def _know_asyncio(config: pytest.Config) -> None:
     """Where pytest-asyncio is not there, nor asked for by a conftest, ``--tasks`` goes by its mark
     and its settings."""
-    yield
+    parser = config.stash.get(_parser_key, None)
     names = ("asyncio", "pytest_asyncio.plugin")
-    if not any(map(early_config.pluginmanager.hasplugin, names)):
+    if parser is not None and not any(map(config.pluginmanager.hasplugin, names)):
         for name in _ASYNCIO_SETTINGS:
             parser.addini(name, "Of pytest-asyncio, for --tasks where that is not installed.")
-        early_config.addinivalue_line("markers", _ASYNCIO_MARK)
+        config.addinivalue_line("markers", _ASYNCIO_MARK)
 
+
+_parser_key = pytest.StashKey[pytest.Parser]()
 
 _ASYNCIO_SETTINGS = (
     "asyncio_mode",
@@ -627,6 +627,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     So every plugin configures itself once in each process, as controller or as worker, as it
     would under pytest-xdist.
     """
+    _know_asyncio(config)
     if hasattr(config, "workerinput"):
         _announce(config)
         return

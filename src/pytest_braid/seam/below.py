@@ -56,8 +56,10 @@ def is_in_ci() -> bool:
 
 
 def progress_style(config: pytest.Config) -> str:
-    """``console_output_style``: ``classic``, ``progress``, ``count``, ``times``, ..."""
-    return str(config.getini("console_output_style"))
+    """``console_output_style``: ``classic``, ``progress``, ``count``, ``times``, ...; empty without
+    pytest's terminal plugin."""
+    has_style = config.pluginmanager.hasplugin("terminal")
+    return str(config.getini("console_output_style")) if has_style else ""
 
 
 class Below:

@@ -115,8 +115,6 @@ def read(function: FunctionType, given: Mapping[str, object]) -> Reading:
     return reading
 
 
-
-
 def is_silent(function: FunctionType) -> bool:
     """Whether it can be seen at a glance that code names nothing known: it has no functions inside,
     no closure and no import, and none of its names stands in its module."""

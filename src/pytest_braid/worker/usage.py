@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,35 +35,53 @@ class Usage:
         return used, grown
 
 
+class _Open(NamedTuple):
+    """A fixture whose setup has begun."""
+
+    name: str
+    at: float
+
+
 class Stopwatch:
     """Tells how long the setup of each fixture has taken that is not of a function's scope.
 
+    It goes from the setup of a fixture to the next one's, or to the end of the test's setup: a
+    wrapper would stand in every traceback. One that a test asks for while it runs is not told.
     ``tell`` is given the fixture's name, the seconds and the end. What is found in another thread
-    than the main one is left with the reports of its test.
+    than the main one, or in a task, is left with the reports of its test.
     """
 
     def __init__(self, tell: Callable[[str, float, float], None]) -> None:
         self._tell = tell
         self._clock = time.monotonic
+        self._open: dict[int, _Open] = {}
+        """Of each test that is being set up, by its outbox."""
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: Any
-    ) -> Generator[None, object, object]:
-        __tracebackhide__ = True
-        if fixturedef.scope == "function":
-            return (yield)
-        began = self._clock()
-        value = yield
-        ended = self._clock()
-        index = request.param_index if hasattr(request, "param") else None
-        name = fixture_name(fixturedef, index)
-        waiting = outbox.get()
-        if waiting is None:
-            self._tell(name, ended - began, ended)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> None:
+        self._close()
+        if fixturedef.scope != "function":
+            index = request.param_index if hasattr(request, "param") else None
+            name = fixture_name(fixturedef, index)
+            self._open[id(outbox.get())] = _Open(name, self._clock())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[Any]) -> None:
+        if call.when == "setup":
+            self._close()
         else:
-            waiting.append(lambda: self._tell(name, ended - began, ended))
-        return value
+            self._open.pop(id(outbox.get()), None)
+
+    def _close(self) -> None:
+        waiting = outbox.get()
+        begun = self._open.pop(id(waiting), None)
+        if begun is None:
+            return
+        ended = self._clock()
+        if waiting is None:
+            self._tell(begun.name, ended - begun.at, ended)
+        else:
+            waiting.append(lambda: self._tell(begun.name, ended - begun.at, ended))
 
 
 def fixture_name(definition: Any, index: int | None) -> str:
