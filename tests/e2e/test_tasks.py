@@ -708,6 +708,129 @@ def test_after_the_first_failure_nothing_more_is_started(stage: Stage) -> None:
     assert len(run.ran) <= 3
 
 
+def test_a_test_that_cancels_is_alone_with_it(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        async def test_all():
+            for task in asyncio.all_tasks() - {asyncio.current_task()}: task.cancel()
+        async def test_itself(): asyncio.current_task().cancel()
+        @pytest.mark.parametrize("n", range(3))
+        async def test_other(n): note("ran", n)
+        async def test_alone(monkeypatch): asyncio.current_task().cancel()
+        """
+    )
+    run = stage.run("--tasks=8", workers=1)
+    assert run.counts == {"passed": 6}
+    assert run.ran == {"0": 1, "1": 1, "2": 1}
+
+
+def test_system_exit_in_a_task_of_a_test_is_that_tests(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio, sys
+        async def leave(): await asyncio.sleep(0); sys.exit(3)
+        async def test_exits():
+            with pytest.raises(SystemExit): await asyncio.create_task(leave())
+        async def test_other(): await asyncio.sleep(0.05); note("ran other")
+        """
+    )
+    for options, workers in ((("-n0",), None), ((), 1)):
+        run = stage.run("--tasks=4", *options, workers=workers)
+        assert (run.counts, run.ran) == ({"passed": 2}, {"other": 1})
+
+
+def test_who_stops_waiting_for_a_shared_fixture_leaves_it_to_others(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        @pytest.fixture(scope="session")
+        async def shared(): note("begun"); await asyncio.sleep(0.5); yield 7; note("down")
+        async def test_first(shared): assert shared == 7
+        async def test_impatient(request):
+            await asyncio.sleep(0.05)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05): request.getfixturevalue("shared")
+        async def test_later(request):
+            await asyncio.sleep(0.2)
+            assert request.getfixturevalue("shared") == 7
+        """
+    )
+    run = stage.run("--tasks=4", workers=1)
+    assert run.counts == {"passed": 3}
+    assert run.notes == ["begun", "down"]
+
+
+def test_who_is_cancelled_while_it_sets_up_for_others_leaves_nothing(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        @pytest.fixture(scope="session")
+        async def shared():
+            note("begun")
+            try: await asyncio.sleep(0.3); yield 7
+            finally: note("down")
+        async def test_impatient(request):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05): request.getfixturevalue("shared")
+        async def test_later(request):
+            await asyncio.sleep(0.1)
+            assert request.getfixturevalue("shared") == 7
+        """
+    )
+    run = stage.run("--tasks=4", workers=1)
+    assert run.counts == {"passed": 2}
+    assert run.notes == ["begun", "down"] * 2
+
+
+def test_a_cancellation_that_is_swallowed_is_a_timeout_all_the_same(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio, contextlib
+        @pytest.mark.timeout(0.2)
+        async def test_it():
+            with contextlib.suppress(asyncio.CancelledError): await asyncio.sleep(100)
+        @pytest.mark.timeout(0.3)
+        async def test_in_slices():
+            import time
+            while True: time.sleep(0.1); await asyncio.sleep(0)
+        """
+    )
+    run = stage.run("--tasks=4", "-n0", workers=None)
+    assert run.counts == {"failed": 2}
+    assert run.text.count("The test took longer than") >= 2
+
+
+def test_a_case_with_a_loop_of_its_own_is_no_task(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio, unittest
+        class Test(unittest.IsolatedAsyncioTestCase):
+            async def asyncSetUp(self): self.loop = asyncio.get_running_loop()
+            async def test_it(self): assert asyncio.get_running_loop() is self.loop
+        async def test_task(): await asyncio.sleep(0)
+        """
+    )
+    for threads in (0, 2):
+        run = stage.run("--tasks=4", f"--threads={threads}", workers=1)
+        assert run.counts == {"passed": 2}
+        assert "1 of 2 tests ran as tasks" in run.text
+
+
+def test_what_a_test_sets_in_context_variables_no_other_sees(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import contextvars
+        name = contextvars.ContextVar("name", default="none")
+        async def test_1(monkeypatch): assert name.get() == "none"; name.set("1")
+        async def test_2(): assert name.get() == "none"; name.set("2")
+        async def test_3(monkeypatch): assert name.get() == "none"; name.set("3")
+        def test_4(): assert name.get() == "none"
+        """
+    )
+    assert stage.run("--tasks=4", workers=1).counts == {"passed": 4}
+
+
 # --- options ----------------------------------------------------------------------------------
 
 

@@ -171,11 +171,15 @@ class Lock:
         asker.held[self.name] = hold
         self._holds.append(hold)
         if answer.note:
-            warnings.warn(
-                f"{answer.note}. What it protects may be half done.",
-                pytest.PytestWarning,
-                stacklevel=3,
-            )
+            try:
+                warnings.warn(
+                    f"{answer.note}. What it protects may be half done.",
+                    pytest.PytestWarning,
+                    stacklevel=3,
+                )
+            except BaseException:  # a filter makes an error of it: nobody would give it back
+                self._give_back()
+                raise
 
     def _give_back(self) -> None:
         hold = self._holds.pop()

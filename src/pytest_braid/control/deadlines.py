@@ -61,6 +61,12 @@ class Deadlines(Generic[W]):
     def start(self, worker: W, at: float, seconds: float) -> None:
         self._clocks[worker] = _Clock(at + seconds)
 
+    def extend(self, worker: W, due: float) -> None:
+        """Nothing is due before this time, if nothing has been done yet."""
+        clock = self._clocks.get(worker)
+        if clock is not None and clock.step is Step.STACKS:
+            clock.due = max(clock.due, due)
+
     def stop(self, worker: W, at: float) -> None:
         """Let its clock stand still."""
         clock = self._clocks.get(worker)

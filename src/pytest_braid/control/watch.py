@@ -75,7 +75,7 @@ class Watch:
         """The test may take so long from now on."""
         task = Task(worker, number)
         if task in self._limit_of:
-            self._deadlines.start(task, time.monotonic(), seconds + GRACE)
+            self._deadlines.extend(task, time.monotonic() + seconds + GRACE)
 
     def dismissed(self, worker: Worker) -> None:
         """It was told to end its session, or to make room for a successor."""

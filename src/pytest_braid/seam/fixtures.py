@@ -9,7 +9,8 @@ what they are given, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Any
@@ -177,6 +178,18 @@ def private_copy(definition: Any, kind: type | None = None) -> Any:
 
 def is_set_up(instance: Any) -> bool:
     return instance.cached_result is not None
+
+
+@contextmanager
+def abandoning(instance: Any) -> Iterator[None]:
+    """Around its setup: if that is cut by what is no outcome of it (a cancellation), whoever comes
+    next begins anew."""
+    try:
+        yield
+    except BaseException:
+        if not is_set_up(instance):
+            instance._finalizers.clear()
+        raise
 
 
 def forget_failure(instance: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import unittest
 from typing import Any, Final
 
 import pytest
@@ -30,6 +31,8 @@ _found_key: Final = pytest.StashKey[bool]()
 
 
 def _is_task(item: pytest.Function) -> bool:
+    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+        return False  # it has a loop of its own
     function, marks = function_of(item), {mark.name for mark in item.iter_markers()}
     if SEED_MARK in marks:
         return not inspect.isasyncgenfunction(function)

@@ -27,9 +27,10 @@ class Service:
         function = definition.func
         if not is_async(function) or _stays_with_plugin(item):
             return function
-        key = definition, is_shared
+        # That of a sync test is set up in one task and torn down in another, or in one of its own.
+        key = definition, is_shared or not is_task(item)
         if key not in self._served:
-            self._served[key] = served(function, self._hub, is_shared=is_shared)
+            self._served[key] = served(function, self._hub, is_shared=key[1])
         return self._served[key]
 
     def prepare(self, item: pytest.Item) -> bool:

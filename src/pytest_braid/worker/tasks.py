@@ -34,7 +34,7 @@ class Running(NamedTuple):
     """Of its strand."""
     task: asyncio.Task[BaseException | None]
     strand: TaskStrand[BaseException | None]
-    item: pytest.Item
+    job: Job
     deadlines: list[Deadline]
 
 
@@ -101,7 +101,7 @@ class Tasks:
         task, strand = self.hub.start(
             partial(run, job, reports, waited), copy_context(), name=f"test {job.test}"
         )
-        self.running[job.test] = Running(number, task, strand, job.item, [])
+        self.running[job.test] = Running(number, task, strand, job, [])
         limit = self._limit_of(job.item)
         if limit is not None:
             self.limit(job.test, limit)
@@ -139,12 +139,17 @@ class Tasks:
         test: int,
         reports: list[Callable[[], object]],
         waited: list[float],
-        task: asyncio.Task[BaseException | None],
+        _task: asyncio.Task[BaseException | None],
     ) -> None:
         running = self.running[test]
         for deadline in running.deadlines:
             deadline.clear()
-        error = asyncio.CancelledError() if task.cancelled() else task.result()
+        if not running.strand.has_begun:  # another test has cancelled all there are
+            del self.running[test]
+            self._free.append(running.number)
+            self.start(running.job)
+            return
+        error = running.strand.result if running.strand.is_over else asyncio.CancelledError()
         cpu = running.strand.cpu
         self._over.append(Over(test, running.number, reports, error, cpu, sum(waited)))
         self._stop()
@@ -168,7 +173,7 @@ class Tasks:
             self._heartbeat = Heartbeat(loop, self._test_of)
         self._heartbeat.go_on()
         try:
-            loop.run_forever()
+            self._run_loop()
         finally:
             self._heartbeat.pause()
             self.has_turn = False
@@ -178,9 +183,19 @@ class Tasks:
             for descriptor in watched:
                 loop.remove_reader(descriptor)
 
+    def _run_loop(self) -> None:
+        """A task that a test has started may raise ``SystemExit``: whoever awaits it gets it, and
+        the others go on."""
+        while True:
+            try:
+                self.hub.loop.run_forever()
+            except SystemExit:
+                continue
+            return
+
     def _test_of(self, task: asyncio.Task[Any] | None) -> int | None:
         for test, running in [*self.running.items()]:
-            if task is running.task or self._leaks.owns(running.item, task):
+            if task is running.task or self._leaks.owns(running.job.item, task):
                 return test
         return None
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -255,7 +256,8 @@ class ThreadStrands(MainStrand):
                 self._reporter.begin(test)
                 self._claim.set(test)
                 if self._tasks is not None and self._tasks.prepare(self.items[test]):
-                    self._tasks.hub.run(partial(self._protect, self.items[test], self._later()))
+                    run = partial(self._protect, self.items[test], self._later())
+                    copy_context().run(self._tasks.hub.run, run)
                 else:
                     yield from self._alone(self.items[test])
                 self._end(self.items[test])
@@ -400,12 +402,14 @@ class ThreadStrands(MainStrand):
 
     def _wait_in_task(self) -> None:
         assert self._tasks is not None
-        self._wanting += 1
+        with self._news:
+            self._wanting += 1
         try:
             while not self._is_decided():
                 self._tasks.wait_for_news()
         finally:
-            self._wanting -= 1
+            with self._news:
+                self._wanting -= 1
 
     def _tell_news(self) -> None:
         """Those who wait for a decision look again; with the lock held."""
