@@ -583,8 +583,8 @@ def test_who_blocks_the_loop_is_named_and_costs_others_no_time(stage: Stage) -> 
     stage.write(
         test_a="""
         import asyncio, time
-        async def test_blocks(): await asyncio.sleep(0.01); time.sleep(3)
-        @pytest.mark.timeout(2.5)
+        async def test_blocks(): await asyncio.sleep(0.01); time.sleep(4)
+        @pytest.mark.timeout(2)
         async def test_other(): await asyncio.sleep(1)
         """
     )
@@ -596,7 +596,7 @@ def test_who_blocks_the_loop_is_named_and_costs_others_no_time(stage: Stage) -> 
             r"test_a.py::test_blocks has blocked the event loop of its worker for \d+\.\d s, and "
             r"all other tasks waited. Await what takes so long \(asyncio.to_thread\), or mark the "
             r"test with @pytest.mark.thread_unsafe. It was here:\n"
-            r"  test_a.py:5 in test_blocks: async def test_blocks\(\): .*time.sleep\(3\)\n",
+            r"  test_a.py:5 in test_blocks: async def test_blocks\(\): .*time.sleep\(4\)\n",
             told.lstrip(),
         )
 

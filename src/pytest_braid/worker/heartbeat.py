@@ -35,15 +35,18 @@ class Heartbeat:
     """A thread that asks the loop, while it runs, to answer, and looks where it is if it does not.
 
     ``test_of`` says which test a task is of; what no test does (a server of a fixture) is not told.
+    ``excuse`` is called in the thread, again and again while the loop is blocked by a test.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         test_of: Callable[[asyncio.Task[Any] | None], int | None],
+        excuse: Callable[[int | None], None],
     ) -> None:
         self._loop = loop
         self._test_of = test_of
+        self._excuse = excuse
         self._thread = threading.get_ident()
         self._runs = threading.Event()
         self._answered = threading.Event()
@@ -68,15 +71,21 @@ class Heartbeat:
             except RuntimeError:  # it is closed
                 return
             if not self._answered.wait(_LONG) and self._runs.is_set():
-                self._look(asked)
-                self._answered.wait()
+                test = self._look(asked)
+                self._excuse(test)
+                while not self._answered.wait(_LONG):
+                    self._excuse(test)
             _sleep(_BEAT)
 
-    def _look(self, asked: float) -> None:
-        test = self._test_of(asyncio.current_task(self._loop))
+    def _look(self, asked: float) -> int | None:
+        try:
+            test = self._test_of(asyncio.current_task(self._loop))
+        except RuntimeError:  # a set of what tests have begun grows in this very moment
+            test = None
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 -- public but for its name
         if test is not None and frame is not None:
             self.found.append(Blocked(test, asked, [*traceback.extract_stack(frame)]))
+        return test
 
 
 # Bound before a test can patch the module.

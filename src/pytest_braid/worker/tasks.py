@@ -39,10 +39,11 @@ class Running(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """Who hears of a test that is given more seconds, and of one that has blocked the loop for so
-    many, and where."""
+    """Who hears of a test that is given more seconds (``waiting``: in any thread), and of one that
+    has blocked the loop for so many, and where."""
 
     extended: Callable[[int, float], None]
+    waiting: Callable[[int, float], None]
     blocked: Callable[[int, float, tuple[str, ...]], None]
 
 
@@ -170,7 +171,7 @@ class Tasks:
             loop.add_reader(descriptor, loop.stop)
         timer = None if seconds is None else loop.call_later(seconds, loop.stop)
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(loop, self._test_of)
+            self._heartbeat = Heartbeat(loop, self._test_of, self._excuse)
         self._heartbeat.go_on()
         try:
             self._run_loop()
@@ -198,6 +199,13 @@ class Tasks:
             if task is running.task or self._leaks.owns(running.job.item, task):
                 return test
         return None
+
+    def _excuse(self, blocking: int | None) -> None:
+        """In another thread: whoever waits for the loop is not to be ended for that."""
+        for test, running in [*self.running.items()]:
+            if test != blocking and running.deadlines:
+                longest = max(deadline.limit.seconds for deadline in running.deadlines)
+                self._heard.waiting(test, longest)
 
     def _tell_of_blocks(self) -> None:
         while self._heartbeat is not None and self._heartbeat.found:

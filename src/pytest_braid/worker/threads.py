@@ -117,7 +117,10 @@ class ThreadStrands(MainStrand):
             self._reporter.speech.say(m.Extended(test, seconds))
             self._reporter.speech.flush()
 
-        heard = Heard(extended, self._reporter.blocked)
+        def waiting(test: int, seconds: float) -> None:
+            self._reporter.speech.say_apart(m.Extended(test, seconds))
+
+        heard = Heard(extended, waiting, self._reporter.blocked)
         return Tasks(self._session.config, count, first, timeout, heard)
 
     def _users(self) -> list[pytest.Item]:
