@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_braid.model import events as e
@@ -199,6 +199,19 @@ def test_after_its_end_it_is_made_again_by_who_asks_unexpectedly() -> None:
     assert ended(holders, 0) == [Reply(0, Answer(4)), Reply(1, Answer(1, note="again"))]
 
 
+def test_who_waits_to_be_the_last_is_not_when_another_asks_meanwhile() -> None:
+    holders = Holders()
+    for asker in (0, 1):
+        enter(holders, asker)
+    made(holders, 0)
+    depart(holders, 0)
+    assert depart(holders, 1) == [], "0 is not through"
+    assert enter(holders, 0) == [Reply(1, NOT_LAST), Reply(0, NEXT)]
+    ended(holders, 1)
+    ended(holders, 0)
+    assert depart(holders, 0) == [Reply(0, LAST)]
+
+
 def test_what_the_dead_have_left_is_settled_or_told() -> None:
     holders = Holders()
     enter(holders, 0)
@@ -319,6 +332,19 @@ moves = st.lists(
 
 
 @given(moves)
+@example(  # 2 asks for b before it is through with a, for which 0 waits, the last to leave b
+    [
+        (0, B, False),
+        (1, A, False),
+        (0, A, True),
+        (1, A, True),
+        (1, A, True),
+        (2, A, False),
+        (2, A, False),
+        (0, B, False),
+        (2, B, False),
+    ]
+)
 def test_each_value_has_one_end_for_each_beginning(found: list[tuple[int, str, bool]]) -> None:
     play = Play()
     for asker, value, dies in found:

@@ -126,6 +126,7 @@ class Loop:
         with ExitStack() as stack:
             stack.callback(self._replay.finish)
             stack.callback(self._account_for_values)
+            stack.callback(self._shared.close)
             if self._progress is not None:
                 stack.callback(self._progress.close)
                 self._live.let(self._progress.take_away)

@@ -150,7 +150,15 @@ class Holders:
     def _enter(self, asker: int, asked: h.Enter) -> list[Reply]:
         value = self._values.setdefault(asked.value, _Value(asked.fixture, asked.ends))
         value.waiting.append((asker, asked.number))
-        return [*self._admit(value)]
+        return [*self._not_last(value), *self._admit(value)]
+
+    def _not_last(self, value: _Value) -> Iterator[Reply]:
+        """Who waits to be told that it is the last is so no more when another asks meanwhile, one
+        that it waits for perhaps."""
+        if value.ender is not None and not value.is_told:
+            (asker, number), value.ender, value.is_made = value.ender, None, True
+            value.leaving.add(asker)
+            yield Reply(asker, Answer(number, ok=False))
 
     def _admit(self, value: _Value) -> Iterator[Reply]:
         """Those who wait, as far as they need not wait any more."""
