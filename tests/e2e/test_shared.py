@@ -265,6 +265,24 @@ def test_the_output_of_setup_and_teardown_is_the_first_and_the_last_users(stage:
     assert "UserWarning: warned up" in run.section("warnings summary")
 
 
+def test_the_output_of_a_teardown_that_nobody_waits_for_is_the_last_users(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server():
+            yield 1
+            print("out down"); print("err down", file=sys.stderr)
+        """,
+        test_a="def test_it(server): os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    run = stage.run()
+    assert run.counts == {"failed": 1}
+    failures = run.section("FAILURES")
+    assert re.search(r"-+ Captured stdout teardown -+\nout down$", failures, re.MULTILINE), failures
+    assert re.search(r"-+ Captured stderr teardown -+\nerr down$", failures, re.MULTILINE), failures
+
+
 def test_without_capture_it_is_shown_at_once(stage: Stage) -> None:
     stage.write(
         conftest="""

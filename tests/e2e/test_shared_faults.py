@@ -561,6 +561,23 @@ def test_a_teardown_that_ends_the_host_is_told(stage: Stage) -> None:
     assert run.exit == 1
 
 
+def test_a_teardown_that_ends_the_host_and_nobody_waits_for_is_told(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): yield 1; note("down server"); os._exit(3)
+        """,
+        test_a="""
+        def test_a(server): os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    run = stage.run(workers=1)
+    assert run.counts == {"failed": 1, "errors": 1}, run.text
+    text = " ".join(run.report("ERROR at teardown of test_a").split())
+    assert "has crashed while it tore down 'server': its process ended with exit code 3" in text
+
+
 def test_when_the_controller_is_killed_no_process_is_left(stage: Stage) -> None:
     stage.write(conftest=SERVER, test_a="def test_a(server): note('ran'); hold('never')")
     running = stage.start(gates=("never",))

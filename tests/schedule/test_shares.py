@@ -117,6 +117,29 @@ def test_it_stands_while_another_is_made_from_it() -> None:
     assert shares.torn_down(1) == [Free(1), TearDown(0)]
 
 
+def test_the_last_waits_for_the_teardown_though_a_test_that_has_returned_it_is_not_over() -> None:
+    shares = ready({0: [0, 1]})
+    for worker in (GW0, GW1):
+        shares.began(worker, worker)
+        shares.borrow(worker, 7, 0, worker)
+    assert shares.give_back(GW0, 7, 8) == [LetGo(0, GW0, 8, is_last=False)]
+    assert shares.give_back(GW1, 7, 8) == [TearDown(0)]
+    assert shares.over(0) == shares.over(1) == []
+    assert shares.torn_down(0) == [LetGo(0, GW1, 8, is_last=True), Free(0)]
+
+
+def test_a_test_that_runs_again_elsewhere_keeps_what_its_dead_worker_had_returned() -> None:
+    shares = ready({0: [0, 1]})
+    for worker in (GW0, GW1):
+        shares.began(worker, worker)
+        shares.borrow(worker, 7, 0, worker)
+    shares.give_back(GW0, 7, 8)
+    shares.left(GW0)
+    assert shares.give_back(GW1, 7, 8) == [LetGo(0, GW1, 8, is_last=False)]
+    shares.began(0, GW1)
+    assert shares.borrow(GW1, 9, 0, 0) == [Lend(0, GW1, 9)]
+
+
 def test_what_a_crashed_worker_had_is_torn_down_when_nobody_else_needs_it() -> None:
     shares = ready({0: [0]})
     shares.began(0, GW0)

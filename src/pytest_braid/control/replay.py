@@ -73,6 +73,8 @@ class Replay:
         self._hook = config.hook
         self._tests = tests
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
+        self._latest: dict[int, pytest.TestReport] = {}
+        """Of tests that use shared fixtures: the latest report."""
         self._sched = Sched(config)
         self._properties: list[tuple[junit.Place, junit.Property]] = []
 
@@ -110,6 +112,7 @@ class Replay:
         if said.keywords is not None:
             self._plain[said.test] = report_identity(report), keywords
         self._attribute(report, node, said.test)
+        self._keep(said.test, report)
         self._hook.pytest_runtest_logreport(report=report)
         return report
 
@@ -118,8 +121,14 @@ class Replay:
         if said.failed_subtests:
             reports.note_failed_subtests(self._config, report, said.failed_subtests)
         report.node = node  # type: ignore[attr-defined]
+        self._keep(said.test, report)
         self._hook.pytest_runtest_logreport(report=report)
         return report
+
+    def _keep(self, test: int, report: pytest.TestReport) -> None:
+        spec = self._test(test)
+        if spec.shares or spec.may_ask:
+            self._latest[test] = report
 
     def noted(self, node: Node, said: m.JunitNoted) -> None:
         test = len(self._tests) if said.test is None else said.test % len(self._tests)
@@ -153,6 +162,7 @@ class Replay:
         nodeid = self._test(test).nodeid
         text = f"worker '{node.gateway.id}' crashed while running '{nodeid}': {why}"
         report = self._failed(node, test, text, sections, when)
+        self._keep(test, report)
         self._hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self._sched)
         self._hook.pytest_runtest_logreport(report=report)
         return self._sched.take_pending(nodeid)
@@ -178,6 +188,12 @@ class Replay:
         """Report, with the last test of a worker, that its process ended after that test."""
         report = self._failed(node, test, why, sections, "teardown")
         self._hook.pytest_runtest_logreport(report=report)
+
+    def shared_said(self, test: int, sections: list[tuple[str, str]]) -> None:
+        """Show what the teardown of a shared fixture has printed with the last test that used it,
+        which has been reported."""
+        if test in self._latest:
+            self._latest[test].sections += sections
 
     def shared_failed(
         self, node: Node, test: int, failure: Failure, sections: list[tuple[str, str]]

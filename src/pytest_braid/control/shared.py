@@ -89,6 +89,9 @@ class SharedFixtures:
         self._different: str | None = None
         self._crash: str | None = None
         self._is_ending = False
+        self._has_said_goodbye = False
+        self._down: set[int] = set()
+        """What was torn down because the run ends."""
         self._internal = ""
 
     # --- what the loop tells --------------------------------------------------------------------
@@ -163,7 +166,10 @@ class SharedFixtures:
 
     def _hear_host(self, said: m.FromHost) -> None:
         if isinstance(said, m.IsUp | m.IsDown) and self._host is not None:
-            self._watch.gone(self._host)
+            if self._is_ending:  # each of the teardowns that follow has as much time
+                self._watch.ordered(self._host)
+            else:
+                self._watch.gone(self._host)
         match said:
             case m.IsUp():
                 self._is_up(said)
@@ -171,6 +177,7 @@ class SharedFixtures:
                 value = self._value(said.share)
                 value.output, value.failure = said.output, said.failure
                 if self._is_ending:
+                    self._down.add(said.share)
                     self._report(said.share)
                 else:
                     self._do_torn_down(said.share)
@@ -182,7 +189,9 @@ class SharedFixtures:
                 self._internal = said.text
             case m.UsageFailed():
                 self._internal = "\n".join(said.texts)
-            case m.Goodbye() | m.Interrupted() | m.CollectReported() | m.Deselected():
+            case m.Goodbye():
+                self._has_said_goodbye = True
+            case m.Interrupted() | m.CollectReported() | m.Deselected():
                 pass
             case _:
                 assert_never(said)
@@ -195,20 +204,21 @@ class SharedFixtures:
         self._do(self._shares.set_up(said.share, is_up=said.failure is None))
 
     def _do_torn_down(self, share: int) -> None:
-        value, is_awaited = self._value(share), self._is_awaited(share)
-        if not is_awaited and value.failure is not None:
-            self._report(share)
-        self._do(self._shares.torn_down(share))
-
-    def _is_awaited(self, share: int) -> bool:
-        return self._shares.is_awaited(share)
+        try:
+            if not self._shares.is_awaited(share):
+                self._report(share)
+        finally:
+            self._do(self._shares.torn_down(share))
 
     def _report(self, share: int) -> None:
-        """The teardown has failed, and no worker waits for it: it is told of the last user."""
+        """No worker waits for this teardown: what came of it is told of the last user."""
         value = self._value(share)
+        node, test = self._last_user(share)
+        sections = _sections(value.output)
         if value.failure is None:
-            return
-        self._replay.shared_failed(*self._last_user(share), value.failure, _sections(value.output))
+            self._replay.shared_said(test, sections)
+        else:
+            self._replay.shared_failed(node, test, value.failure, sections)
 
     def _last_user(self, share: int) -> tuple[Any, int]:
         user = self._value(share).user
@@ -228,7 +238,7 @@ class SharedFixtures:
         with contextlib.suppress(KeyError):
             self._poll.unregister(host.talk.fileno())
         self._zygote.live.ended(host)
-        if not self._is_ending or status:
+        if not (self._is_ending and self._has_said_goodbye):
             self._crashed(host, status)
         host.close()
 
@@ -243,13 +253,20 @@ class SharedFixtures:
         else:
             self._crash = host_overran(self._watch.explain(host), doing)
         sections = host.last_words()
-        standing = [n for n in self._values if self._shares.phase(n) is s.Phase.UP]
-        for number in {*standing, *([] if busy is None else [busy])}:
+        lost = [
+            number
+            for number in self._values
+            if number == busy or self._shares.phase(number) in (s.Phase.UP, s.Phase.ENDING)
+        ]
+        for number in lost:
+            if number in self._down:
+                continue
             value = self._value(number)
             words = "\n".join(f"--- {title} ---\n{text}" for title, text in sections)
             value.failure = Failure("error", "\n".join(filter(None, [self._crash, words])))
             value.output = _NOTHING
-            if self._is_ending:
+            is_ending = self._shares.phase(number) is s.Phase.ENDING
+            if self._is_ending or (is_ending and not self._shares.is_awaited(number)):
                 self._report(number)
         if not self._is_ending:
             self._do(self._shares.host_gone())

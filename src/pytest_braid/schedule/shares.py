@@ -78,6 +78,8 @@ class _State:
     """Questions that were answered with the value, and not returned yet."""
     last: tuple[int, int] | None = None
     """The question that waits for its teardown."""
+    left: set[int] = field(default_factory=set)
+    """Tests whose workers have returned it in the meantime: they will not ask again."""
 
 
 class Shares:
@@ -176,6 +178,8 @@ class Shares:
     def began(self, test: int, worker: int) -> None:
         """A test begins."""
         self._underway[test] = worker
+        for state in self._states:
+            state.left.discard(test)
 
     def over(self, test: int) -> list[Command]:
         """A test is over, and will not run again."""
@@ -188,6 +192,7 @@ class Shares:
     def borrow(self, worker: int, number: int, share: int, test: int) -> list[Command]:
         """A worker asks for the value."""
         state = self._states[share]
+        state.left.discard(test)
         if state.phase is Phase.UNUSED or state.phase is Phase.BEGINNING:
             state.waiting[worker, number] = test
             if state.phase is Phase.UNUSED:
@@ -204,6 +209,7 @@ class Shares:
             return []
         state = self._states[share]
         state.holders.discard((worker, borrowed))
+        state.left |= {test for test, by in self._underway.items() if by == worker}
         is_used = self._is_used(share, worker)
         if state.phase is not Phase.UP or is_used:
             is_lost = state.phase is Phase.FAILED and not is_used  # its host is gone
@@ -339,7 +345,7 @@ class Shares:
             return True
         if self._stopping:
             return bool(self._workers - {by})
-        leaving = {test for test, worker in self._underway.items() if worker == by}
+        leaving = state.left & self._underway.keys()
         may_come = state.users if self._shares[share].params else state.users | self._askers
         return not may_come <= leaving
 
