@@ -612,3 +612,91 @@ def test_a_setup_that_hangs_is_ended_at_the_limit(stage: Stage) -> None:
     ) in text
     assert "in server" in text
     assert run.notes.count("up server") == 1
+
+
+def test_each_teardown_at_the_end_of_the_run_has_its_limit(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def first(): yield 1; note("down first"); hold("never")
+        @pytest_braid.shared_fixture
+        def second(first): yield 1; note("down second")
+        """,
+        test_a="""
+        def test_a(first, second): os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    running = stage.start("--test-timeout=0.5", gates=("never",), workers=1)
+    run = running.end()
+    assert run.counts == {"failed": 1, "errors": 1}, run.text
+    assert [each for each in run.notes if "down" in each] == ["down second", "down first"]
+    text = " ".join(run.report("ERROR at teardown of test_a").split())
+    assert "after 0.5 s (--test-timeout): the fixture host" in text
+
+
+def test_a_setup_that_nobody_waits_for_is_broken_off_behind_the_first_failure(
+    stage: Stage,
+) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server():
+            try:
+                note("up server"); hold("never"); yield 1
+            finally:
+                note("down server")
+        """,
+        test_a="""
+        def test_fails(): hold("go on"); assert False
+        def test_later(server): pass
+        """,
+    )
+    running = stage.start("-x", gates=("go on", "never"), workers=1)
+    running.expect("up server")
+    running.release("go on")
+    run = running.end()
+    assert run.counts["failed"] == 1
+    once(run, "server")
+
+
+def test_a_crash_of_which_no_user_was_told_is_told_at_the_end(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): yield os.getpid(); note("down server")
+        """,
+        test_a="""
+        def test_a(server):
+            os.kill(server, signal.SIGKILL); hold("go on"); os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    running = stage.prepare(workers=1)
+    running.gate("go on")
+    running.start()
+    running.expect("holding go on")
+    running.release("go on")
+    run = running.end()
+    assert run.counts == {"failed": 1, "errors": 1}, run.text
+    assert "the fixture host, the process that sets up shared fixtures, has crashed" in run.text
+
+
+def test_a_spawned_host_that_has_collected_other_tests_sets_nothing_up(stage: Stage) -> None:
+    stage.write(
+        conftest=SERVER,
+        test_a="""
+        own = os.environ.get("PYTEST_XDIST_WORKER") == "shared"
+        @pytest.mark.parametrize("n", [1, 2] if own else [1])
+        def test_n(server, n): pass
+        """,
+    )
+    run = stage.run("--start-method=spawn")
+    assert run.counts == {"errors": 1}, run.text
+    text = " ".join(run.report("ERROR at setup of test_n[1]").split())
+    assert (
+        "shared fixture 'server' is not there: the fixture host, the process that sets up shared "
+        "fixtures, has collected other tests than the workers."
+    ) in text
+    assert ups_and_downs(run) == []

@@ -166,6 +166,21 @@ def test_a_stop_drops_what_nobody_waits_for() -> None:
     assert shares.phase(1) is Phase.UNUSED
 
 
+def test_a_setup_is_needed_while_a_test_waits_or_could_ask() -> None:
+    shares = Shares([share("a")], {0: [1]}, askers=[2])
+    shares.joined(GW0)
+    shares.start()
+    assert not shares.is_setup_needed
+    shares.began(2, GW0)
+    assert shares.is_setup_needed, "by its name"
+    shares.over(2)
+    assert not shares.is_setup_needed
+    shares.borrow(GW0, 7, 0, 3)
+    assert shares.is_setup_needed
+    shares.set_up(0, is_up=True)
+    assert not shares.is_setup_needed
+
+
 def test_after_a_stop_the_last_worker_tears_it_down() -> None:
     shares = ready({0: [0, 1, 2]})
     shares.borrow(GW0, 1, 0, 0)

@@ -92,6 +92,8 @@ class SharedFixtures:
         self._has_said_goodbye = False
         self._down: set[int] = set()
         """What was torn down because the run ends."""
+        self._untold: set[int] = set()
+        """What stood in a host that has crashed, of which no user was told yet."""
         self._internal = ""
 
     # --- what the loop tells --------------------------------------------------------------------
@@ -114,6 +116,9 @@ class SharedFixtures:
         self._do(self._shares.left(worker.number))
 
     def stop(self) -> None:
+        """No test begins any more: a setup that nobody waits for is broken off."""
+        if not self._shares.is_setup_needed:
+            self.interrupt()
         self._do(self._shares.stop())
 
     def interrupt(self) -> None:
@@ -165,22 +170,13 @@ class SharedFixtures:
                 self._poll.unregister(self.fileno())
 
     def _hear_host(self, said: m.FromHost) -> None:
-        if isinstance(said, m.IsUp | m.IsDown) and self._host is not None:
-            if self._is_ending:  # each of the teardowns that follow has as much time
-                self._watch.ordered(self._host)
-            else:
-                self._watch.gone(self._host)
         match said:
             case m.IsUp():
+                self._has_answered()
                 self._is_up(said)
             case m.IsDown():
-                value = self._value(said.share)
-                value.output, value.failure = said.output, said.failure
-                if self._is_ending:
-                    self._down.add(said.share)
-                    self._report(said.share)
-                else:
-                    self._do_torn_down(said.share)
+                self._has_answered()
+                self._is_down(said)
             case m.Warned():
                 self._replay.warning(said)
             case m.Recollected():
@@ -195,6 +191,23 @@ class SharedFixtures:
                 pass
             case _:
                 assert_never(said)
+
+    def _has_answered(self) -> None:
+        if self._host is None:
+            return
+        if self._is_ending:  # each of the teardowns that follow has as much time
+            self._watch.ordered(self._host)
+        else:
+            self._watch.gone(self._host)
+
+    def _is_down(self, said: m.IsDown) -> None:
+        value = self._value(said.share)
+        value.output, value.failure = said.output, said.failure
+        if self._is_ending:
+            self._down.add(said.share)
+            self._report(said.share)
+        else:
+            self._do_torn_down(said.share)
 
     def _is_up(self, said: m.IsUp) -> None:
         value = self._value(said.share)
@@ -265,9 +278,12 @@ class SharedFixtures:
             words = "\n".join(f"--- {title} ---\n{text}" for title, text in sections)
             value.failure = Failure("error", "\n".join(filter(None, [self._crash, words])))
             value.output = _NOTHING
-            is_ending = self._shares.phase(number) is s.Phase.ENDING
-            if self._is_ending or (is_ending and not self._shares.is_awaited(number)):
+            phase = self._shares.phase(number)
+            is_ending = phase is s.Phase.ENDING and not self._shares.is_awaited(number)
+            if self._is_ending or is_ending:
                 self._report(number)
+            elif phase is s.Phase.UP:
+                self._untold.add(number)
         if not self._is_ending:
             self._do(self._shares.host_gone())
 
@@ -327,6 +343,10 @@ class SharedFixtures:
         if self._held is not None:
             self._held.append((order, files))
             return
+        if isinstance(order, m.SetUp) and self._different is not None:
+            failure = Failure("error", self._different)
+            self._is_up(m.IsUp(order.share, _NOTHING, failure))
+            return
         if isinstance(order, m.SetUp) and self._order is not None:
             order = m.SetUp(order.share, self._order[order.test], order.key)
         self._watch.ordered(self._host)
@@ -344,6 +364,7 @@ class SharedFixtures:
             self._desk.tell(command.worker, answer, value.file.fileno())
             return
         failure = value.failure
+        self._untold.discard(command.share)
         if phase is not s.Phase.FAILED:
             failure = Failure("error", torn_down_already(label))
         elif failure is None or not failure.report:
@@ -355,6 +376,7 @@ class SharedFixtures:
         value = self._value(command.share)
         answer = Lent(command.number)
         if command.is_last:
+            self._untold.discard(command.share)
             answer = Lent(command.number, output=value.output, failure=value.failure)
         self._desk.tell(command.worker, answer, None)
 
@@ -368,6 +390,8 @@ class SharedFixtures:
 
     def end(self) -> None:
         """There are no workers any more: tear down what stands."""
+        while self._untold:
+            self._report(self._untold.pop())
         if self._host is not None and not self._is_ending:
             self._is_ending = True
             self._held = None

@@ -163,6 +163,15 @@ class Shares:
         """Whether the host is in the middle of a setup."""
         return self._busy is not None and self.phase(self._busy) is Phase.BEGINNING
 
+    @property
+    def is_setup_needed(self) -> bool:
+        """Whether a running test waits for a setup, or could come to ask for one."""
+        running = self._underway.keys()
+        return bool(running & self._askers) or any(
+            state.waiting or (state.phase is Phase.BEGINNING and running & state.users)
+            for state in self._states
+        )
+
     # --- what happens -------------------------------------------------------------------------
 
     def start(self) -> list[Command]:
