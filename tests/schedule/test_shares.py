@@ -170,15 +170,15 @@ def test_a_setup_is_needed_while_a_test_waits_or_could_ask() -> None:
     shares = Shares([share("a")], {0: [1]}, askers=[2])
     shares.joined(GW0)
     shares.start()
-    assert not shares.is_setup_needed
+    assert not shares.needs_setup()
     shares.began(2, GW0)
-    assert shares.is_setup_needed, "by its name"
+    assert shares.needs_setup(), "by its name"
     shares.over(2)
-    assert not shares.is_setup_needed
+    assert not shares.needs_setup()
     shares.borrow(GW0, 7, 0, 3)
-    assert shares.is_setup_needed
+    assert shares.needs_setup()
     shares.set_up(0, is_up=True)
-    assert not shares.is_setup_needed
+    assert not shares.needs_setup()
 
 
 def test_after_a_stop_the_last_worker_tears_it_down() -> None:

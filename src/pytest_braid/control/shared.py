@@ -117,7 +117,7 @@ class SharedFixtures:
 
     def stop(self) -> None:
         """No test begins any more: a setup that nobody waits for is broken off."""
-        if not self._shares.is_setup_needed:
+        if not self._shares.needs_setup():
             self.interrupt()
         self._do(self._shares.stop())
 

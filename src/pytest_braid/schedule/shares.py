@@ -163,8 +163,7 @@ class Shares:
         """Whether the host is in the middle of a setup."""
         return self._busy is not None and self.phase(self._busy) is Phase.BEGINNING
 
-    @property
-    def is_setup_needed(self) -> bool:
+    def needs_setup(self) -> bool:
         """Whether a running test waits for a setup, or could come to ask for one."""
         running = self._underway.keys()
         return bool(running & self._askers) or any(
