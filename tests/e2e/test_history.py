@@ -121,6 +121,38 @@ def test_a_cleared_cache_knows_only_the_run(late: Suite) -> None:
     assert known(late).tests.keys() == {"test_it.py::test_long"}
 
 
+PART = "test_it.py::test_long"
+
+
+@pytest.mark.parametrize(
+    "options", [("-k", "test_long"), ("--deselect", "test_it.py::test_dear"), (PART,), ("-x",)]
+)
+def test_a_test_that_only_did_not_run_is_not_missed(late: Suite, options: tuple[str, ...]) -> None:
+    late.write(test_it=LATE.replace("0.6", "0.01"))
+    late.braid()
+    before = known(late).tests
+    late.braid(*options)
+    after = known(late).tests
+    assert after.keys() == before.keys()
+    assert after[PART].runs == 2
+    assert not any(test.missed for test in after.values())
+
+
+def test_what_the_last_failed_do_not_show_is_not_missed(late: Suite) -> None:
+    late.write(test_it=LATE.replace("time.sleep(0.6)", "assert 0"))
+    late.braid()
+    late.braid("--lf")
+    assert len(known(late).tests) == 13
+    assert not any(test.missed for test in known(late).tests.values())
+
+
+def test_a_test_that_is_gone_is_missed(late: Suite) -> None:
+    late.braid()
+    late.write(test_it=LATE.replace("test_long", "test_short").replace("0.6", "0.01"))
+    late.braid()
+    assert [name for name, test in known(late).tests.items() if test.missed] == [PART]
+
+
 def test_the_order_that_failed_first_asks_for_is_kept(late: Suite) -> None:
     late.braid()
     assert LONG not in begun(late, "--ff")

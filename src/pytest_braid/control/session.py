@@ -262,7 +262,7 @@ class Controller:
         limits = dict(self._settings.resources)
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
-        self._estimates = self._memory.estimates(said)
+        self._estimates = self._memory.estimates(said, is_whole=self._intake.is_whole(said))
         self._scheduler = self._make_scheduler(tests, how, self._estimates)
         self._mode_name = how.name
         self._tell_tests(tests, asides)
