@@ -71,6 +71,8 @@ class Memory:
             self._take(change(self._path, learn))
         except Busy as error:
             output.say(self._config, f"braid: the history of this run is lost: {error}")
+        except ValueError as error:  # a node id that UTF-8 has no bytes for
+            output.say(self._config, f"braid: the history of this run is lost: {error}")
         except OSError:
             pass  # pytest has warned of its cache
 
