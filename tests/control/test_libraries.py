@@ -46,3 +46,31 @@ def test_the_users_word_for_all_of_them_counts_for_all(monkeypatch: pytest.Monke
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     Caps().share(8, 4)
     assert caps() == {"OMP_NUM_THREADS": "3"}
+
+
+@pytest.mark.parametrize(("first", "theirs"), [(4, "1"), (1, "5"), (4, None)])
+def test_what_a_conftest_sets_in_between_is_the_project_s(
+    monkeypatch: pytest.MonkeyPatch, first: int, theirs: str | None
+) -> None:
+    own = Caps()
+    own.share(8, first)
+    if theirs is None:
+        monkeypatch.delenv("MKL_NUM_THREADS")
+    else:
+        monkeypatch.setenv("MKL_NUM_THREADS", theirs)
+    own.share(8, 2)
+    mkl = {} if theirs is None else {"MKL_NUM_THREADS": theirs}
+    others = {name: "4" for name in VARIABLES if name != "MKL_NUM_THREADS"}
+    assert caps() == others | mkl
+    own.lift()
+    assert caps() == mkl
+
+
+def test_a_conftest_s_word_for_all_of_them_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Caps()
+    own.share(8, 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    own.share(8, 2)
+    assert caps() == {"OMP_NUM_THREADS": "1"}
+    own.lift()
+    assert caps() == {"OMP_NUM_THREADS": "1"}

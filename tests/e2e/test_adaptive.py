@@ -84,3 +84,15 @@ def test_libraries_have_their_share_of_the_cores(
     told = {tuple(map(tuple, facts["user_properties"])) for facts in run.told("logreport")}
     told.discard(())
     assert told == {(("imported", share), ("running", share))}
+
+
+def test_what_a_conftest_has_set_is_not_shared_out(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    suite.write(conftest="import os; os.environ['OMP_NUM_THREADS'] = '77'", test_it=CAPS)
+    run = suite.braid()
+    told = {tuple(map(tuple, facts["user_properties"])) for facts in run.told("logreport")}
+    told.discard(())
+    assert told == {(("imported", "77"), ("running", None))}

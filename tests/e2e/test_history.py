@@ -121,9 +121,94 @@ def test_a_cleared_cache_knows_only_the_run(late: Suite) -> None:
     assert known(late).tests.keys() == {"test_it.py::test_long"}
 
 
+PART = "test_it.py::test_long"
+
+
+@pytest.mark.parametrize(
+    "options", [("-k", "test_long"), ("--deselect", "test_it.py::test_dear"), (PART,), ("-x",)]
+)
+def test_a_test_that_only_did_not_run_is_not_missed(late: Suite, options: tuple[str, ...]) -> None:
+    late.write(test_it=LATE.replace("0.6", "0.01"))
+    late.braid()
+    before = known(late).tests
+    late.braid(*options)
+    after = known(late).tests
+    assert after.keys() == before.keys()
+    assert after[PART].runs == 2
+    assert not any(test.missed for test in after.values())
+
+
+def test_what_the_last_failed_do_not_show_is_not_missed(late: Suite) -> None:
+    late.write(test_it=LATE.replace("time.sleep(0.6)", "assert 0"))
+    late.braid()
+    late.braid("--lf")
+    assert len(known(late).tests) == 13
+    assert not any(test.missed for test in known(late).tests.values())
+
+
+def test_a_test_that_is_gone_is_missed(late: Suite) -> None:
+    late.braid()
+    late.write(test_it=LATE.replace("test_long", "test_short").replace("0.6", "0.01"))
+    late.braid()
+    assert [name for name, test in known(late).tests.items() if test.missed] == [PART]
+
+
 def test_the_order_that_failed_first_asks_for_is_kept(late: Suite) -> None:
     late.braid()
-    assert LONG not in begun(late, "--ff")
+    assert begun(late, "--ff")[0] == 0
+
+
+ORDERS = {
+    "conftest": "def pytest_collection_modifyitems(items): items.reverse()",
+    "first": """
+import pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items): items.reverse()""",
+    "around": """
+import pytest
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items):
+    yield
+    items.reverse()""",
+    "at the end": "def pytest_collection_finish(session): session.items.reverse()",
+}
+
+MIDDLE = """
+import time, pytest
+@pytest.mark.parametrize("n", range(13))
+def test_it(n): time.sleep(0.6 if n == 6 else 0.01)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("hook", ORDERS)
+def test_an_order_of_the_project_s_own_is_kept(suite: Suite, hook: str, method: str) -> None:
+    suite.write(conftest=ORDERS[hook], test_it=MIDDLE)
+    suite.braid()
+    assert begun(suite, "--start-method", method)[0] == 0
+
+
+def test_the_order_of_a_plugin_that_orders_is_kept(suite: Suite) -> None:
+    suite.plugin("pytest_order", "")
+    suite.write(test_it=MIDDLE)
+    suite.braid()
+    assert begun(suite)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "",
+        "def pytest_collection_modifyitems(items): del items[2]",
+        "def pytest_itemcollected(): pass",
+    ],
+)
+def test_what_pytest_itself_puts_in_order_is_no_wish(late: Suite, hook: str) -> None:
+    """With the fixture's parameter it reorders the tests."""
+    late.conftest(hook)
+    long = LONG - ("del" in hook)
+    assert long not in begun(late)
+    assert begun(late)[0] == long
 
 
 @pytest.mark.parametrize("options", [(), ("--threads", "2"), ("--start-method", "spawn")])

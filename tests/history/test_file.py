@@ -3,12 +3,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from pytest_braid.history import file
-from pytest_braid.history.file import Busy, change, load
+from pytest_braid.history.file import Busy, change, dump, load
 from pytest_braid.history.record import History, TestRecord
 
 KNOWN = History({"test_a.py::test_1": TestRecord(call=1.0, waits=0.5, memory=3, runs=2, day=9)})
@@ -47,6 +48,39 @@ def test_a_file_of_another_format_is_set_aside(path: Path) -> None:
     fault = load(path).fault
     assert fault is not None
     assert "has format 2, and this version of pytest-braid knows format 1" in fault
+
+
+def test_a_file_that_another_process_mends_meanwhile_is_not_set_aside(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"{")
+    locked = file._locked  # noqa: SLF001 -- the moment between reading and having the lock
+
+    def mended(lock: Path) -> AbstractContextManager[None]:
+        path.write_bytes(dump(KNOWN))
+        return locked(lock)
+
+    monkeypatch.setattr(file, "_locked", mended)
+    assert load(path) == (KNOWN, None)
+    assert not path.with_name("history.json.broken").exists()
+
+
+def test_a_broken_file_is_ignored_while_another_process_has_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "_PATIENCE", 0.0)
+    monkeypatch.setattr(file, "_NAP", 0.0)
+
+    def load_meanwhile(known: History) -> History:
+        path.write_bytes(b"{")
+        fault = load(path).fault
+        assert fault is not None
+        assert fault.endswith("It is ignored")
+        return known
+
+    change(path, load_meanwhile)
+    assert not path.with_name("history.json.broken").exists()
 
 
 def add(path: Path, name: str, times: int) -> None:

@@ -40,13 +40,21 @@ def test_a_failed_test_does_not_change_what_is_known_of_it() -> None:
     assert after_run(History(), history(a=0.1), [A], day=3).tests[A].call == pytest.approx(0.1)
 
 
-def test_a_test_that_is_missed_by_the_runs_of_its_file_is_forgotten() -> None:
+def test_a_test_that_collections_of_its_file_do_not_find_is_forgotten() -> None:
     known = history(a=1.0, b=1.0, c=1.0)
     for _ in range(MOST_MISSED - 1):
-        known = after_run(known, history(a=1.0), (), day=0)
+        known = after_run(known, history(a=1.0), (), 0, [A])
     assert known.tests.keys() == {A, B, C}
-    known = after_run(known, history(a=1.0), (), day=0)
+    known = after_run(known, history(a=1.0), (), 0, [A])
     assert known.tests.keys() == {A, C}, "what lies in another file was not to be expected"
+
+
+@pytest.mark.parametrize("collected", [(), (A, B)], ids=["a part", "stopped early"])
+def test_a_test_that_only_did_not_run_is_not_missed(collected: tuple[str, ...]) -> None:
+    known = history(a=1.0, b=1.0)
+    for _ in range(MOST_MISSED + 1):
+        known = after_run(known, history(a=1.0), (), 0, collected)
+    assert known.tests[B] == TestRecord(call=1.0)
 
 
 def test_what_no_run_has_seen_for_long_is_forgotten() -> None:

@@ -96,6 +96,14 @@ class Intake:
         if said.when != "config" or key not in self._warned:
             replay.warning(said)
 
+    def is_whole(self, said: m.Collected) -> bool:
+        """Whether these are all tests of their files: none was deselected or could not be
+        collected, and no argument names a test."""
+        if self.uncollected or said.found != len(said.tests):
+            return False
+        is_last_failed = getattr(self._config.option, "lf", False)  # it deselects in silence
+        return not is_last_failed and not any("::" in one for one in self._config.args)
+
     def _know(self, session: pytest.Session, said: m.Collected) -> None:
         from pytest_braid.control.replay import Items
 

@@ -21,22 +21,29 @@ VARIABLES = (
 
 
 class Caps:
-    """Of this process and of those that it starts, until :meth:`lift`."""
+    """Of this process and of those that it starts, until :meth:`lift`.
+
+    A variable that has another value than the one written here, or has none any more, has been
+    changed by the project: it is left alone from then on.
+    """
 
     def __init__(self) -> None:
-        is_users = OF_ALL in os.environ  # the others go by it
-        self._ours = [] if is_users else [name for name in VARIABLES if name not in os.environ]
+        self._written: dict[str, str | None] = dict.fromkeys(VARIABLES)
 
     def share(self, cores: int, workers: int) -> None:
-        """Set what the user has not set. A worker that is alone may use all cores."""
+        """Set what nobody else has set. A worker that is alone may use all cores."""
         self._clear()
-        if workers > 1:
-            os.environ.update(dict.fromkeys(self._ours, str(max(1, cores // workers))))
+        if workers > 1 and OF_ALL in self._written:  # the others go by it
+            value = str(max(1, cores // workers))
+            self._written = dict.fromkeys(self._written, value)
+            os.environ.update(dict.fromkeys(self._written, value))
 
     def lift(self) -> None:
         """The run is over, and whoever called pytest goes on."""
         self._clear()
 
     def _clear(self) -> None:
-        for name in self._ours:
+        ours = [name for name, value in self._written.items() if os.environ.get(name) == value]
+        self._written = dict.fromkeys(ours)
+        for name in ours:
             os.environ.pop(name, None)

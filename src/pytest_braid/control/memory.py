@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Memory:
         self._path: Path | None = None
         self._observer: Observer | None = None
         self._known = History()
+        self._collected: Sequence[str] = ()
+        """All that is in the files of the run; none if only a part was asked for."""
 
     def join(self, audience: Audience) -> None:
         """Have the run watched. By now pytest's cache is there."""
@@ -45,9 +48,11 @@ class Memory:
         if self._path is not None:
             self._known = self._take(load(self._path))
 
-    def estimates(self, said: m.Collected) -> Estimates:
-        """What is expected of the tests."""
+    def estimates(self, said: m.Collected, *, is_whole: bool) -> Estimates:
+        """What is expected of the tests; ``is_whole``: no other tests are in their files."""
         nodeids = [test.nodeid for test in said.tests]
+        if is_whole:
+            self._collected = nodeids
         return estimates(self._known, nodeids, said.instances)
 
     def write(self) -> None:
@@ -58,9 +63,15 @@ class Memory:
         if not run.tests:
             return
         day = int(time.time() // _DAY)
+
+        def learn(known: History) -> History:
+            return after_run(known, run, unsure, day, self._collected)
+
         try:
-            self._take(change(self._path, lambda known: after_run(known, run, unsure, day)))
+            self._take(change(self._path, learn))
         except Busy as error:
+            output.say(self._config, f"braid: the history of this run is lost: {error}")
+        except ValueError as error:  # a node id that UTF-8 has no bytes for
             output.say(self._config, f"braid: the history of this run is lost: {error}")
         except OSError:
             pass  # pytest has warned of its cache

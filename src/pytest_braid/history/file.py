@@ -26,6 +26,8 @@ _PATIENCE = 10.0
 
 _NAP = 0.02
 
+_IGNORED = "It is ignored"
+
 
 class Loaded(NamedTuple):
     """A history, and what is wrong with its file, in words, if anything is."""
@@ -53,14 +55,31 @@ def load(path: Path) -> Loaded:
 
     A file with something else in it is set aside: it gets the name ``history.json.broken``.
     """
+    known = _read(path)
+    if known.fault is None:
+        return known
     try:
-        data = path.read_bytes()
+        with _locked(path.with_suffix(".lock")):
+            return _load_locked(path)
+    except OSError:
+        return Loaded(History(), f"{known.fault}. {_IGNORED}")
+
+
+def _load_locked(path: Path) -> Loaded:
+    """Another process may have set the broken file aside, and have written a new one."""
+    known = _read(path)
+    if known.fault is None:
+        return known
+    return Loaded(History(), f"{known.fault}. {_set_aside(path)}")
+
+
+def _read(path: Path) -> Loaded:
+    try:
+        return Loaded(parse(path.read_bytes()))
     except OSError:
         return Loaded(History())
-    try:
-        return Loaded(parse(data))
     except ValueError as error:
-        return Loaded(History(), f"{path}: {error}. {_set_aside(path)}")
+        return Loaded(History(), f"{path}: {error}")
 
 
 def parse(data: bytes) -> History:
@@ -94,7 +113,7 @@ def change(path: Path, how: Callable[[History], History]) -> Loaded:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
-        known = load(path)
+        known = _load_locked(path)
         changed = how(known.history)
         # A process that dies here leaves this file, and the next one writes it anew.
         new = path.with_suffix(".new")
@@ -108,7 +127,7 @@ def _set_aside(path: Path) -> str:
     try:
         path.replace(aside)
     except OSError:
-        return "It is ignored"
+        return _IGNORED
     return f"It was set aside as {aside.name}, and a new one begins"
 
 

@@ -6,7 +6,7 @@ be faster after a few runs, and one slow run on a busy machine does little harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -17,7 +17,7 @@ LATEST = 0.3
 """Weight of the latest run in a mean, as soon as there are enough runs."""
 
 MOST_MISSED = 20
-"""Runs of its file without a test, after which it is taken to be renamed or removed."""
+"""Collections of its file without a test, after which it is taken to be renamed or removed."""
 
 OLDEST = 90
 """Days after which a test, or a fixture, that no run has seen is forgotten."""
@@ -29,8 +29,8 @@ class TestRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     ``waits`` is the share of its time in which it did not compute, from 0 to 1. ``memory`` is by
     how many bytes it has made the peak of its worker's memory grow. ``runs`` counts the runs that
-    make up the means; ``missed`` those of its file, since, in which it did not run; ``day`` is
-    that of the latest one, counted from the epoch.
+    make up the means; ``missed`` the collections of its whole file, since, that did not find
+    it; ``day`` is that of the latest run, counted from the epoch.
     """
 
     __test__ = False
@@ -67,11 +67,14 @@ class History(msgspec.Struct, frozen=True):
     braid: int = VERSION
 
 
-def after_run(known: History, run: History, unsure: Iterable[str], day: int) -> History:
+def after_run(
+    known: History, run: History, unsure: Iterable[str], day: int, collected: Iterable[str] = ()
+) -> History:
     """What is known after a run of which ``run`` tells. ``unsure`` are its tests that have not
-    passed, whose durations say little: they count only where nothing else is known."""
+    passed, whose durations say little: they count only where nothing else is known. ``collected``
+    are the node ids of all that is in the files of the run; none if only a part was asked for."""
     unsure = {*unsure}
-    tests = dict(_still_there(known, run, day))
+    tests = dict(_still_there(known, run, day, {*collected}))
     for nodeid, new in run.tests.items():
         old = tests.get(nodeid)
         if old is None:
@@ -131,12 +134,17 @@ def _mean(old: TestRecord, new: TestRecord, weight: float, day: int) -> TestReco
     )
 
 
-def _still_there(known: History, run: History, day: int) -> Iterable[tuple[str, TestRecord]]:
+def _still_there(
+    known: History, run: History, day: int, collected: Collection[str]
+) -> Iterable[tuple[str, TestRecord]]:
     """Tests known before, without those that are taken to be gone."""
-    files = {_file(nodeid) for nodeid in run.tests}
+    files = {_file(nodeid) for nodeid in collected}
     for nodeid, record in known.tests.items():
         kept = record
-        if nodeid not in run.tests and _file(nodeid) in files:
+        if nodeid in collected or nodeid in run.tests:
+            if record.missed:
+                kept = msgspec.structs.replace(record, missed=0)
+        elif _file(nodeid) in files:
             kept = msgspec.structs.replace(record, missed=record.missed + 1)
         if kept.missed < MOST_MISSED and day - kept.day <= OLDEST:
             yield nodeid, kept

@@ -79,7 +79,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
 
     ``most_workers``: there may be as many, while tests wait and cores are idle (``-n adaptive``).
 
-    ``keeps_order``: tests begin in the order of the collection, however long they take (``--ff``).
+    ``keeps_order``: tests begin in the order of the collection, however long they take (``--ff``, a
+    project that orders its tests).
     """
 
     workers: int

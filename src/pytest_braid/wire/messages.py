@@ -157,7 +157,7 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     ``found`` counts the tests before deselection; ``lines`` is what plugins want printed below
     the count; ``stepwise`` the number of tests that ``--stepwise`` remembers. ``instances`` are
     those of fixtures that tests share: the fixture, and whether it has parameters. ``shares`` are
-    the fixtures that the whole run shares.
+    the fixtures that the whole run shares. ``keeps_order``: the project has put its tests in order.
     """
 
     tests: tuple[Test, ...]
@@ -166,6 +166,7 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     stepwise: int | None
     instances: tuple[tuple[str, bool], ...] = ()
     shares: tuple[Share, ...] = ()
+    keeps_order: bool = False
 
 
 class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):

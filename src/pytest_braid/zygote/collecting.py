@@ -17,6 +17,7 @@ from pytest_braid.wire.values import pack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, Spokesman, ignore_interrupts
 from pytest_braid.worker.uses import NOTHING, prepare
+from pytest_braid.zygote import order
 from pytest_braid.zygote.marks import Teller
 from pytest_braid.zygote.shared import Shared
 
@@ -60,6 +61,7 @@ class Collecting(Spokesman):
         self._life = life
         self._is_reference = is_reference
         self._found = 0
+        self._in_order: list[pytest.Item] = []
         self._remembered: dict[str, bool] = {}
 
     @pytest.hookimpl(trylast=True)
@@ -102,6 +104,10 @@ class Collecting(Spokesman):
     def pytest_collectstart(self, collector: pytest.Collector) -> None:
         self._place.set(collector.nodeid)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._in_order.append(item)
+
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         if self._is_reference:
             self.speech.say(m.Deselected(tuple(item.nodeid for item in items)))
@@ -142,8 +148,10 @@ class Collecting(Spokesman):
                 stepwise=session_seam.stepwise_count(config),
                 instances=shared.instances,
                 shares=() if sharing is None else tuple(sharing.shares),
+                keeps_order=order.is_wanted(session, self._in_order),
             )
         )
+        self._in_order.clear()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:

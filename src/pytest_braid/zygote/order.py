@@ -1,0 +1,32 @@
+"""Whether the project wants an order of its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_braid.seam.session import own_order
+
+_ORDERING = frozenset({"pytest_order", "pytest_ordering"})
+"""Packages of plugins whose marks say what comes first: it may be what pytest would do, too."""
+
+
+def is_wanted(session: pytest.Session, found: Sequence[pytest.Item]) -> bool:
+    """Whether somebody other than pytest has put the tests in order. ``found`` is them as they were
+    collected, with those that were deselected since."""
+    plugins = session.config.pluginmanager.get_plugins()
+    if any(_package(plugin) in _ORDERING for plugin in plugins):
+        return True
+    there, known = {*map(id, session.items)}, {*map(id, found)}
+    left = [item for item in found if id(item) in there]
+    now = [item for item in session.items if id(item) in known]
+    if now in (left, own_order(session, left)):
+        return False
+    # Tests may have been deselected behind pytest's own reordering.
+    return now != [item for item in own_order(session, found) if id(item) in there]
+
+
+def _package(plugin: object) -> str:
+    name: object = getattr(plugin, "__name__", "")
+    return name.partition(".")[0] if isinstance(name, str) else ""
