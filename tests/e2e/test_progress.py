@@ -94,7 +94,8 @@ EVERYTHING = """
     import logging
     @pytest.mark.parametrize("n", range(90))
     def test_many(n): pass
-    def test_prints(): print("out"); print("err", file=sys.stderr)
+    def test_prints(): print("out")
+    def test_prints_an_error(): print("err", file=sys.stderr)  # apart: these are two pipes
     def test_prints_a_part(): print("part", end="")
     def test_logs(): logging.getLogger().warning("beware")
     def test_fails(): print("captured"); assert 0, "of a long reason " * 9

@@ -345,13 +345,13 @@ def test_marks_and_modes_say_which_tests_are_ours(stage: Stage) -> None:
         """
     )
     strict = stage.run("--tasks=4", *PLUGIN, workers=1)
-    assert (strict.counts["passed"], strict.counts["failed"]) == (3, 1)
-    assert "async def functions are not natively supported" in strict.report("test_unmarked")
+    assert strict.counts["passed"] == 3  # the fourth fails, or is skipped by pytest before 8.4
+    assert "async def functions are not natively supported" in strict.text
     assert stage.run("--tasks=4", *PLUGIN, AUTO, workers=1).counts["passed"] == 4
     without = stage.run("--tasks=4", AUTO, workers=1)
     assert without.counts["passed"] == 4
     without = stage.run("--tasks=4", "--override-ini=asyncio_mode=strict", workers=1)
-    assert (without.counts["passed"], without.counts["failed"]) == (3, 1)
+    assert without.counts["passed"] == 3
 
 
 @pytest.mark.parametrize("workers", [1, None], ids=["worker", "local"])
