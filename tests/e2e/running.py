@@ -274,7 +274,10 @@ class Running:
         try:
             return self.process.wait(BOUND)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"it did not end within {BOUND:.0f} s\n{self._so_far()}", pytrace=False)
+            where = "\n".join(map(_where, self.processes()))
+            pytest.fail(
+                f"it did not end within {BOUND:.0f} s\n{where}\n{self._so_far()}", pytrace=False
+            )
 
     def end(self) -> Ended:
         """Wait for its end and require that nothing of it is left."""
@@ -311,6 +314,15 @@ class Running:
 
     def _so_far(self) -> str:
         return "\n".join(f"{name}:\n{self._read(name)}" for name in ("notes.txt", "out", "err"))
+
+
+def _where(process: psutil.Process) -> str:
+    """What a process is at: its state, and the call of the kernel in which it waits (Linux)."""
+    facts = [f"process {process.pid}, child of {process.ppid()}, {process.status()}"]
+    for name in ("wchan", "syscall"):
+        with contextlib.suppress(OSError):
+            facts.append(Path(f"/proc/{process.pid}/{name}").read_text(encoding="utf-8").strip())
+    return ", ".join(facts)
 
 
 def _fifo(path: Path) -> int:
