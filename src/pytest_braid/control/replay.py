@@ -75,6 +75,7 @@ class Replay:
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
         self._latest: dict[int, pytest.TestReport] = {}
         """Of tests that use shared fixtures: the latest report."""
+        self._keeps = any(test.shares or test.may_ask for test in tests)
         self._sched = Sched(config)
         self._properties: list[tuple[junit.Place, junit.Property]] = []
 
@@ -112,7 +113,8 @@ class Replay:
         if said.keywords is not None:
             self._plain[said.test] = report_identity(report), keywords
         self._attribute(report, node, said.test)
-        self._keep(said.test, report)
+        if self._keeps:
+            self._keep(said.test, report)
         self._hook.pytest_runtest_logreport(report=report)
         return report
 

@@ -181,16 +181,18 @@ class Account:
         self._look(worker, event.at)
         since, _ = worker.running.pop(event.test)
         took = event.at - since
-        self._end = max(self._end, event.at)
+        self._end = event.at if event.at > self._end else self._end
         self.tests += 1
         self.work += took - event.waited
-        self.idle[Idle.FIXTURE] += event.waited
+        if event.waited:
+            self.idle[Idle.FIXTURE] += event.waited
         if event.cpu is not None:
             self.cpu += min(event.cpu, took) if self._strands > 1 else event.cpu
             self.measured += took
         if took > self.longest[0]:
             self.longest = took, event.test
-        self._chain(event.test, took)
+        if self.units or self._needs:
+            self._chain(event.test, took)
 
     def _chain(self, test: int, took: float) -> None:
         unit = self.units.get(test)
@@ -205,22 +207,28 @@ class Account:
 
     def _look(self, worker: _Worker, at: float) -> None:
         """Count the lanes of a worker that ran nothing until now."""
-        self._clock_waits(at)
-        passed = max(0.0, at - worker.at)
-        waited = min(passed, self._waited - worker.waited)
+        if self._waiting:
+            self._clock_waits(at)
         free = self._strands - len(worker.running)
-        if free > 0 and self._strands > 1 and any(not it[1] for it in worker.running.values()):
+        if free > 0 and at > worker.at:
+            self._count_idle(worker, at - worker.at, free)
+        if at > worker.at:
+            worker.at = at
+        worker.waited = self._waited
+
+    def _count_idle(self, worker: _Worker, passed: float, free: int) -> None:
+        if self._strands > 1 and any(not strand for _, strand in worker.running.values()):
             worker.idle[Idle.ASIDE] += passed * free
-        elif free > 0:
+            return
+        waited = min(passed, self._waited - worker.waited)
+        if waited:
             worker.idle[Idle.WAIT] += waited * free
-            worker.idle[Idle.END] += (passed - waited) * free
-        worker.at, worker.waited = max(worker.at, at), self._waited
+        worker.idle[Idle.END] += (passed - waited) * free
 
     def _settle(self, worker: _Worker, why: Idle) -> None:
         """Say why a worker was idle since its last test has begun: now it is known."""
-        self.idle[why] += worker.idle.pop(Idle.END, 0.0)
-        for other, seconds in worker.idle.items():
-            self.idle[other] += seconds
+        for found, seconds in worker.idle.items():
+            self.idle[why if found is Idle.END else found] += seconds
         worker.idle.clear()
 
     def _gone(self, number: int, at: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Final
 
@@ -206,11 +206,13 @@ class Pool:
         self._left = self._amount(tests)
         return runs
 
-    def _amount(self, tests: Iterable[int]) -> float:
+    def _amount(self, tests: Collection[int]) -> float:
         """Seconds; or how many there are, if nobody knows better."""
-        if self._outlook.is_known:
-            return self._outlook.all_seconds(tests)
-        return float(sum(1 for _ in tests))
+        return self._outlook.all_seconds(tests) if self._outlook.is_known else float(len(tests))
+
+    def _weight(self, test: int) -> float:
+        """The amount of one."""
+        return self._outlook.seconds(test) if self._outlook.is_known else 1.0
 
     def _chunk(self, worker: int) -> deque[int]:
         # A quarter of the worker's even share of what is left: large at first, so that modules
@@ -241,7 +243,7 @@ class Pool:
             return amount
         taken = 0.0
         while run.tests and not self._is_full(chunk):
-            amount = self._amount((run.tests[0],))
+            amount = self._weight(run.tests[0])
             if chunk and taken + amount > size * (1 + 1e-9):
                 break
             chunk.append(run.tests.popleft())
@@ -261,7 +263,7 @@ class Pool:
         for test in run.tests:
             if not self._outlook.are_close(last, test, most):
                 break
-            count, amount, last = count + 1, amount + self._amount((test,)), test
+            count, amount, last = count + 1, amount + self._weight(test), test
             if amount > share or (self._max_chunk and len(chunk) + count > self._max_chunk):
                 return self._give_close(chunk, run, most)
         more = [run.tests.popleft() for _ in range(count)]

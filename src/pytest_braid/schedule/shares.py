@@ -193,6 +193,8 @@ class Shares:
         """A test is over, and will not run again."""
         self._underway.pop(test, None)
         self._askers.discard(test)
+        if not self._states:
+            return []
         for state in self._states:
             state.users.discard(test)
         return self._end_unused()
