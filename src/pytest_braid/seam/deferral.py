@@ -46,7 +46,7 @@ def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
         if waiting is None:
             return kind.__call__(self, **given)
         if "report" in given:  # a plugin may change its own afterwards, and report once more
-            given["report"] = copy.copy(given["report"])
+            given["report"] = _copied(given["report"])
         waiting.append(lambda: kind.__call__(self, **given))
         return []
 
@@ -58,6 +58,15 @@ def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
             waiting.append(lambda: kind.call_historic(self, *args, **given))
 
     return {"__call__": call, "call_historic": call_historic}
+
+
+def _copied(report: Any) -> Any:
+    """As ``copy.copy``, which asks first how a report is to be copied."""
+    if type(report) is not pytest.TestReport:
+        return copy.copy(report)
+    copied = object.__new__(pytest.TestReport)
+    copied.__dict__.update(report.__dict__)
+    return copied
 
 
 def _late(kind: Any, name: str, outbox: Outbox) -> Callable[..., None]:

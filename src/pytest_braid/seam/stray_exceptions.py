@@ -42,7 +42,11 @@ class _Queue:
 
     def _of_running(self) -> deque[Any]:
         own = self._values()
-        found: deque[Any] = self._shared if own is None else own.setdefault(self._name, deque())
+        if own is None:
+            return self._shared
+        if self._name not in own:
+            own[self._name] = deque()
+        found: deque[Any] = own[self._name]
         return found
 
     def append(self, found: Any) -> None:

@@ -63,6 +63,9 @@ class OwnFilters(list[Any]):
     """The filters of one test: ``real`` to Python code, and others to C code, which does not ask
     for methods of a list."""
 
+    _latest: tuple[list[Filter], list[Any]] = ([], _for_c([]))
+    """What was made for C last, and of what: most tests begin with the same filters."""
+
     def __init__(self, real: Iterable[Filter]) -> None:
         super().__init__()
         self.real = list(real)
@@ -70,7 +73,12 @@ class OwnFilters(list[Any]):
 
     def renew(self) -> None:
         """Let C find what Python code has changed."""
-        list.__setitem__(self, slice(None), _for_c(self.real))
+        real, for_c = OwnFilters._latest
+        if real != self.real:
+            real = [*self.real]
+            for_c = _for_c(real)
+            OwnFilters._latest = real, for_c
+        list.__setitem__(self, slice(None), for_c)
         self.is_stale = False
 
 

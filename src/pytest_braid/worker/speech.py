@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -75,7 +76,6 @@ class Speech:
             os._exit(1)
 
     def hold(self, message: msgspec.Struct) -> None:
-        self.end_copies()
         self._held.append(self._frame(message))
 
     def forget(self) -> None:
@@ -211,6 +211,8 @@ class Reporter(Spokesman):
         self._keywords_sent: int | None = None
         self._usage = Usage()
         self.clock = time.monotonic  # bound before a test can patch the module
+        self.first_task: float = inf
+        """Strands from here on are tasks, which do not run before all that is held is sent."""
         self.waited = 0.0
         """Seconds that the running teardown waited for the answer what comes next."""
 
@@ -226,7 +228,9 @@ class Reporter(Spokesman):
     def announce(self, test: int, strand: int = 0) -> None:
         """Say that a test begins, in this strand."""
         self._mark_output()
-        self.speech.say(m.Begun(test, self.clock(), strand))
+        self.speech.hold(m.Begun(test, self.clock(), strand))
+        if strand < self.first_task:
+            self.speech.flush()
 
     def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:
         """Say that a test has blocked the event loop, and where."""

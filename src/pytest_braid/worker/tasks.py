@@ -80,6 +80,9 @@ class Tasks:
         self.prepare = self._service.prepare
         self._news: list[asyncio.Future[None]] = []
         """Of strands that wait for a decision."""
+        self._watched: frozenset[int] = frozenset()
+        """Descriptors that end a turn."""
+        self.hub.before_run = partial(self._watch, frozenset())
         self.has_turn = False
         self._free = list(range(first + size - 1, first - 1, -1))
         self._over: deque[Over] = deque()
@@ -112,8 +115,9 @@ class Tasks:
         seconds = timeout_of(item) if self._has_marks else None
         if seconds is not None:
             return Limit(seconds, "its mark timeout") if seconds else None
-        limits = [self._common, self._of_marked if item.get_closest_marker(SEED_MARK) else None]
-        return min(filter(None, limits), default=None)
+        if self._of_marked is None or item.get_closest_marker(SEED_MARK) is None:
+            return self._common
+        return min(filter(None, (self._common, self._of_marked)))
 
     def test_here(self) -> int | None:
         """The test whose code this is, if it runs as one of these tasks."""
@@ -166,9 +170,7 @@ class Tasks:
         if self._over:
             return
         loop, self.has_turn = self.hub.loop, True
-        watched = [*descriptors]
-        for descriptor in watched:
-            loop.add_reader(descriptor, loop.stop)
+        self._watch(frozenset(descriptors))
         timer = None if seconds is None else loop.call_later(seconds, loop.stop)
         if self._heartbeat is None:
             self._heartbeat = Heartbeat(loop, self._test_of, self._excuse)
@@ -181,8 +183,16 @@ class Tasks:
             self._tell_of_blocks()
             if timer is not None:
                 timer.cancel()
-            for descriptor in watched:
-                loop.remove_reader(descriptor)
+
+    def _watch(self, descriptors: frozenset[int]) -> None:
+        """Let these end a turn. They are mostly those of the turn before, and stay: to begin and to
+        end costs the kernel's work."""
+        loop = self.hub.loop
+        for descriptor in self._watched - descriptors:
+            loop.remove_reader(descriptor)
+        for descriptor in descriptors - self._watched:
+            loop.add_reader(descriptor, loop.stop)
+        self._watched = descriptors
 
     def _run_loop(self) -> None:
         """A task that a test has started may raise ``SystemExit``: whoever awaits it gets it, and

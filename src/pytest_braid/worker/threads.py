@@ -120,6 +120,7 @@ class ThreadStrands(MainStrand):
         def waiting(test: int, seconds: float) -> None:
             self._reporter.speech.say_apart(m.Extended(test, seconds))
 
+        self._reporter.first_task = first
         heard = Heard(extended, waiting, self._reporter.blocked)
         return Tasks(self._session.config, count, first, timeout, heard)
 
