@@ -178,6 +178,38 @@ def test_it():
     )
 
 
+def test_a_loop_that_a_thread_may_wait_for_is_told(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio, threading
+        from pytest_braid import Lock
+        lock = Lock("l")
+        async def test_it():
+            loop, has = asyncio.get_running_loop(), asyncio.Event()
+            def work():
+                with lock:
+                    loop.call_soon_threadsafe(has.set)
+                    asyncio.run_coroutine_threadsafe(end.wait(), loop).result()
+            async def blocking():
+                with lock: pass
+            end, thread = asyncio.Event(), threading.Thread(target=work)
+            thread.start()
+            await has.wait()
+            with pytest.raises(RuntimeError) as told: await asyncio.create_task(blocking())
+            assert str(told.value) == (
+                "pytest_braid.Lock('l'): another test of this process has it or is next, and "
+                "may need this event loop, which could not go on while 'with' waits in a task "
+                "that a test has started: write 'async with'"
+            )
+            end.set()
+            await asyncio.to_thread(thread.join)
+            await asyncio.create_task(blocking())
+        """
+    )
+    for options in ([], ["-n0"]):
+        assert stage.run("--tasks=1", *options, workers=1).counts == {"passed": 1}
+
+
 def test_words_for_misuse(stage: Stage) -> None:
     passes(
         stage,

@@ -43,7 +43,7 @@ class Asker(Protocol):
 
     Attributes:
         held: the locks that :class:`Lock` holds in this process, by name.
-        awaited: names of locks that tasks wait for, each with the event loop of the task.
+        awaited: names of locks that are waited for here, each with the event loop that runs there.
     """
 
     held: dict[str, Any]
@@ -101,9 +101,13 @@ class Lock:
         if strand is not None:
             strand.await_(self.__aenter__())
             return self
-        asker = self._asker()
+        asker, place = self._asker(), (self.name, _loop())
         self._refuse_to_block(asker)
-        self._take(asker, asker.acquire(self.name, None))
+        asker.awaited.append(place)
+        try:
+            self._take(asker, asker.acquire(self.name, None))
+        finally:
+            asker.awaited.remove(place)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,7 +158,8 @@ class Lock:
         return asker
 
     def _refuse_to_block(self, asker: Asker) -> None:
-        """An event loop, of which another task has the lock, or will have it before."""
+        """An event loop, of which another task has the lock, or will have it before; the one of
+        this process's tasks, if a thread has it or will, which may wait for what the loop does."""
         loop = _loop()
         if loop is None:
             return
@@ -163,6 +168,13 @@ class Lock:
             raise RuntimeError(
                 f"{self!r}: another task of this event loop has it or is next, and could not go on "
                 "while 'with' waits: write 'async with'"
+            )
+        is_here = hold is not None and hold.process == os.getpid()
+        if _is_of_task() and (is_here or any(name == self.name for name, _ in asker.awaited)):
+            raise RuntimeError(
+                f"{self!r}: another test of this process has it or is next, and may need this "
+                "event loop, which could not go on while 'with' waits in a task that a test has "
+                "started: write 'async with'"
             )
 
     def _take(self, asker: Asker, answer: b.Answer) -> None:
@@ -199,6 +211,12 @@ def task_strand() -> Any:
     can."""
     strand: Any = current_strand.get()
     return strand if getattr(strand, "is_current", False) else None
+
+
+def _is_of_task() -> bool:
+    """Whether this is a task that a test has started, which runs as a task itself."""
+    is_in_main = threading.current_thread() is threading.main_thread()
+    return is_in_main and current_strand.get() is not None
 
 
 def _loop() -> asyncio.AbstractEventLoop | None:
