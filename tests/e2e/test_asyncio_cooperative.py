@@ -269,6 +269,27 @@ def test_a_flakey_test_runs_once_more_and_this_is_shown(stage: Stage) -> None:
     assert "test_once RERUN" in stage.run("-v", workers=None).text
 
 
+def test_a_flakey_test_has_its_time_once_more(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        runs = []
+        @pytest.mark.flakey
+        @pytest.mark.asyncio_cooperative
+        async def test_hangs(): await asyncio.sleep(100)
+        @pytest.mark.flakey
+        @pytest.mark.asyncio_cooperative
+        async def test_hangs_once():
+            runs.append(1)
+            await asyncio.sleep(100 if len(runs) == 1 else 0.6)
+        """
+    )
+    for options in ([], ["-n1"]):
+        run = stage.run("-rR", "--asyncio-task-timeout=1", *options, workers=None)
+        assert run.counts == {"passed": 1, "failed": 1, "rerun": 2}, run.text
+        assert "The test took longer than 1 s" in run.report("test_hangs")
+
+
 def test_a_test_that_takes_too_long_is_cancelled_and_torn_down(stage: Stage) -> None:
     stage.write(
         test_a="""

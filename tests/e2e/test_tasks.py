@@ -571,12 +571,50 @@ def test_waiting_for_what_others_set_up_takes_no_time_of_a_test(stage: Stage) ->
         import asyncio
         @pytest.fixture(scope="session")
         async def slow(): await asyncio.sleep(2.5); yield
+        async def test_first(slow): pass
         @pytest.mark.timeout(0.5)
         @pytest.mark.parametrize("n", range(3))
         async def test_it(slow, n): await asyncio.sleep(0.1)
         """
     )
-    assert stage.run("--tasks=4", workers=1).counts == {"passed": 3}
+    assert stage.run("--tasks=4", workers=1).counts == {"passed": 4}
+
+
+def test_what_a_test_sets_up_for_others_takes_its_time(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        @pytest.fixture(scope="session")
+        async def hangs():
+            await asyncio.sleep(100)
+            yield
+        @pytest.fixture(scope="class")
+        async def hangs_at_the_end():
+            yield
+            await asyncio.sleep(100)
+        @pytest.fixture
+        async def own():
+            await asyncio.sleep(100)
+            yield
+        @pytest.mark.timeout(0.2)
+        async def test_hangs(hangs): pass
+        async def test_other(hangs): pass
+        @pytest.mark.timeout(0.2)
+        async def test_own(own): pass
+        class Test:
+            @pytest.mark.timeout(0.2)
+            async def test_end(self, hangs_at_the_end): pass
+        """
+    )
+    for options in (("-n0",), ("-n1",)):
+        run = stage.run("--tasks=4", *options, workers=None)
+        assert run.counts == {"passed": 1, "errors": 4}
+        found = re.findall(
+            r"Failed: The test took longer than 0.2 s \(its mark timeout\). It was cancelled where "
+            r"it waited: test_a.py:\d+ in (\w+): await asyncio.sleep\(100\). If it needs longer",
+            run.text,
+        )  # of all users of one fixture, as of any whose setup has failed
+        assert sorted(found) == ["hangs", "hangs", "hangs_at_the_end", "own"]
 
 
 def test_who_blocks_the_loop_is_named_and_costs_others_no_time(stage: Stage) -> None:

@@ -59,11 +59,21 @@ class Deadline:
         self._root = root
         self._tell = tell
         self._loop = task.get_loop()
+        self._begin()
+        strand.renewals.append(self._begin_again)
+
+    def _begin(self) -> None:
         self._began = self._loop.time()
-        self._excused = strand.excused
-        self._ran = strand.ran
-        self._due = self._began + limit.seconds
+        self._excused = self._strand.excused
+        self._ran = self._strand.ran
+        self._due = self._began + self.limit.seconds
         self._timer = self._loop.call_at(self._due, self._look)
+
+    def _begin_again(self) -> None:
+        """The test runs once more, and has as long as before."""
+        self._timer.cancel()
+        self._begin()
+        self._tell(self.limit.seconds)
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -80,7 +90,7 @@ class Deadline:
         self._tell(left)
 
     def _failure(self) -> BaseException:
-        frames = frames_of(self._strand.awaited)
+        frames = frames_of(self._strand.waits_for)
         return pytest.fail.Exception(
             f"The test took longer than {self.limit}. It was cancelled where it waited: "
             f"{place_in_words(frames, self._root)}. If it needs longer, raise the limit, or mark "
@@ -90,6 +100,7 @@ class Deadline:
     def clear(self) -> None:
         """The test is over."""
         self._timer.cancel()
+        self._strand.renewals.remove(self._begin_again)
 
 
 def frames_of(awaited: Any) -> list[FrameType]:

@@ -252,7 +252,7 @@ class Tasks:
     def place(self) -> TracebackType | None:
         """Where the test waits that runs longest, as if it had raised something there."""
         for running in self.running.values():
-            return traceback_of(frames_of(running.strand.awaited))
+            return traceback_of(frames_of(running.strand.waits_for))
         return None
 
 
