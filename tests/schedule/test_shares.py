@@ -224,6 +224,25 @@ def test_a_share_is_found_among_those_of_the_test_first() -> None:
 # --- random runs ----------------------------------------------------------------------------------
 
 
+def test_a_run_that_stops_sets_nothing_up_that_was_waited_for() -> None:
+    shares = Shares([share("a"), share("b")], {0: [0]}, askers=[1])
+    shares.joined(GW0)
+    shares.start()
+    shares.began(1, GW0)
+    assert shares.borrow(GW0, 7, 1, 1) == shares.stop() == shares.cancel(GW0, 7) == []
+    assert shares.set_up(0, is_up=False) == [Settled(0)]
+    assert shares.phase(1) is Phase.UNUSED
+
+
+def test_a_run_that_stops_sets_up_what_is_waited_for() -> None:
+    shares = Shares([share("a"), share("b")], {0: [0]}, askers=[1])
+    shares.joined(GW0)
+    shares.start()
+    shares.began(1, GW0)
+    assert shares.borrow(GW0, 7, 1, 1) == shares.stop() == []
+    assert shares.set_up(0, is_up=False) == [Settled(0), SetUp(1, 1)]
+
+
 def test_what_is_kept_stands_until_it_is_not_although_nobody_may_use_it() -> None:
     shares = ready({0: [1]})
     shares.began(1, GW0)

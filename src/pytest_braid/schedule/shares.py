@@ -271,13 +271,7 @@ class Shares:
     def stop(self) -> list[Command]:
         """No test begins any more: what nobody waits for is not set up."""
         self._stopping = True
-        left: deque[SetUp | TearDown] = deque()
-        for order in self._queue:
-            if isinstance(order, SetUp) and not self._states[order.share].waiting:
-                self._states[order.share].phase = Phase.UNUSED
-            else:
-                left.append(order)
-        self._queue = left
+        self._drop_unwanted()
         return self._end_unused()
 
     def set_up(self, share: int, *, is_up: bool) -> list[Command]:
@@ -329,7 +323,19 @@ class Shares:
         self._states[share].phase = Phase.ENDING
         self._queue.append(TearDown(share))
 
+    def _drop_unwanted(self) -> None:
+        """What nobody waits for, or no more, is not set up in a run that stops."""
+        left: deque[SetUp | TearDown] = deque()
+        for order in self._queue:
+            if isinstance(order, SetUp) and not self._states[order.share].waiting:
+                self._states[order.share].phase = Phase.UNUSED
+            else:
+                left.append(order)
+        self._queue = left
+
     def _next(self) -> list[Command]:
+        if self._stopping:
+            self._drop_unwanted()
         if self._busy is not None or not self._queue:
             return []
         order = self._queue.popleft()
