@@ -130,7 +130,7 @@ class Loop:
             stack.callback(self._shared.close)
             if self._progress is not None:
                 stack.callback(self._progress.close)
-                self._live.let(self._progress.take_away)
+                self._live.let(self._progress.take_away, self._progress.wrote)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
