@@ -6,7 +6,6 @@ import json
 import re
 import signal
 from collections import Counter
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
