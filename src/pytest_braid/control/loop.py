@@ -101,6 +101,7 @@ class Loop:
             watch=self._watch,
             zygote=zygote,
             replay=replay,
+            holders=self._holders,
             tell=self._tell,
         )
         self._has_cleaned_up = False
@@ -193,7 +194,7 @@ class Loop:
             self._forward_interrupt()
         self._watch.keep_still(self._desk.waits())
         self._watch.look(at, talking)
-        if not self._crew:
+        if not self._crew and not self._clean_up():
             self._shared.end()
         self._measure()
         self._live.show()
@@ -263,6 +264,7 @@ class Loop:
             self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
                 self._desk.left(worker)
+                self._shared.keep()
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -284,6 +286,7 @@ class Loop:
         why = describe_end(status) if is_crash else self._watch.explain(worker)
         error = crash_text(why) if is_crash else why
         self._desk.crashed(worker, self._with_test(running, why))
+        self._shared.keep()
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
             self._slots.down(worker.slot, error)
@@ -406,6 +409,7 @@ class Loop:
         if isinstance(said.question, Cancel):
             self._shared.cancel(worker, said.question.number)
         self._desk.hear(worker, said)
+        self._shared.asked(worker, said.question)
 
     def _finished(self, worker: Worker, said: m.Done) -> None:
         finished = e.Finished(
@@ -584,6 +588,7 @@ class Loop:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
         self._desk.left(worker)
+        self._shared.keep()
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))

@@ -23,9 +23,12 @@ from pytest_braid.control.texts import (
     torn_down_already,
 )
 from pytest_braid.control.watch import Watch
+from pytest_braid.model import board as b
 from pytest_braid.model import events as e
+from pytest_braid.model import holders as h
 from pytest_braid.model.shares import Borrow, Failure, Lent, Output, Return, Share
 from pytest_braid.schedule import shares as s
+from pytest_braid.schedule.holders import Holders
 from pytest_braid.wire import messages as m
 
 PATIENCE = 10.0
@@ -62,6 +65,7 @@ class SharedFixtures:
         poll: select.poll,
         watch: Watch,
         replay: Replay,
+        holders: Holders,
         tests: Sequence[m.Test],
         shares: Sequence[Share],
         users: Mapping[int, Sequence[int]],
@@ -75,6 +79,7 @@ class SharedFixtures:
         self._poll = poll
         self._watch = watch
         self._replay = replay
+        self._holders = holders
         self._tests = tests
         self._make_node = make_node
         self._tell = tell
@@ -95,6 +100,8 @@ class SharedFixtures:
         self._untold: set[int] = set()
         """What stood in a host that has crashed, of which no user was told yet."""
         self._internal = ""
+        self._made_with: dict[str, frozenset[int]] = {}
+        """Of values that processes have in common (``model.holders``): what their makers had."""
 
     # --- what the loop tells --------------------------------------------------------------------
 
@@ -113,7 +120,24 @@ class SharedFixtures:
         self._do(self._shares.over(test))
 
     def left(self, worker: Worker) -> None:
+        self.keep(worker.number)
         self._do(self._shares.left(worker.number))
+
+    def asked(self, worker: Worker, question: b.Ask) -> None:
+        """A worker has asked something, or said, of a value that processes have in common."""
+        if isinstance(question, h.Made) and not question.failure:
+            made_with = self._shares.held_by(worker.number)
+            if made_with:
+                self._made_with[question.value] = made_with
+        self.keep()
+
+    def keep(self, without: int | None = None) -> None:
+        """Let stand what another worker needs to clean up such values. They are those that nobody
+        has, or would have ``without`` the worker of this number."""
+        if self._made_with:
+            orphans = self._holders.orphans(without)
+            kept = (share for value in orphans for share in self._made_with.get(value, ()))
+            self._do(self._shares.keep(kept))
 
     def stop(self) -> None:
         """No test begins any more: a setup that nobody waits for is broken off."""

@@ -121,6 +121,7 @@ class Shares:
         self._queue: deque[SetUp | TearDown] = deque()
         self._busy: int | None = None
         self._stopping = False
+        self._kept: frozenset[int] = frozenset()
 
     # --- what is asked from outside -----------------------------------------------------------
 
@@ -162,6 +163,14 @@ class Shares:
     def is_setting_up(self) -> bool:
         """Whether the host is in the middle of a setup."""
         return self._busy is not None and self.phase(self._busy) is Phase.BEGINNING
+
+    def held_by(self, worker: int) -> frozenset[int]:
+        """What a worker has now."""
+        return frozenset(
+            share
+            for share, state in enumerate(self._states)
+            if any(holder == worker for holder, _ in state.holders)
+        )
 
     def needs_setup(self) -> bool:
         """Whether a running test waits for a setup, or could come to ask for one."""
@@ -248,6 +257,15 @@ class Shares:
                     _drop(questions, question)
             if state.last is not None and state.last[0] == worker:
                 state.last = None
+        return self._end_unused()
+
+    def keep(self, shares: Iterable[int]) -> list[Command]:
+        """These, and no others, are to stand although nobody may have them: a worker that cleans up
+        what was made with them will ask for them."""
+        kept = frozenset(shares)
+        if kept == self._kept:
+            return []
+        self._kept = kept
         return self._end_unused()
 
     def stop(self) -> list[Command]:
@@ -351,7 +369,7 @@ class Shares:
     def _is_used(self, share: int, by: int | None) -> bool:
         """Whether it can come to be used by others than a worker that is tearing it down."""
         state = self._states[share]
-        if state.holders or state.waiting or self._is_part(share):
+        if share in self._kept or state.holders or state.waiting or self._is_part(share):
             return True
         if self._stopping:
             return bool(self._workers - {by})
