@@ -47,7 +47,7 @@ def _waiting(kind: Any, outbox: Outbox, begun: Container[str]) -> dict[str, Any]
         waiting = outbox()
         if waiting is None:
             return kind.__call__(self, **given)
-        if begun and self.name == _BEGIN and given["nodeid"] in begun:
+        if self.name == _BEGIN and given["nodeid"] in begun:
             return []
         if "report" in given:  # a plugin may change its own afterwards, and report once more
             given["report"] = copy.copy(given["report"])
