@@ -61,7 +61,7 @@ class Service:
         def call(*args: Any, **more: Any) -> None:
             __tracebackhide__ = True
             result = function(*args, **more)
-            if inspect.isawaitable(result):
+            if inspect.iscoroutine(result) or inspect.isawaitable(result):
                 self._hub.wait_for(result)
 
         return call

@@ -59,6 +59,7 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     os.setpgid(0, 0)  # Ctrl-C reaches the controller alone, which decides
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
+    interpreter.keep_frozen()
     markup = output.terminal_markup(config)
     live_log = os.dup(1) if live.logs_live(config) else None
     _redirect(config, kit)
