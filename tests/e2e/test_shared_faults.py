@@ -473,6 +473,29 @@ def test_ctrl_c_that_comes_before_the_host_has_begun_breaks_its_setup_off(stage:
     assert ups_and_downs(run) == []
 
 
+def test_ctrl_c_while_a_spawned_host_collects_ends_the_run(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): note("up server"); hold("never"); yield 1; note("down server")
+        """,
+        test_a="""
+        if os.environ.get("PYTEST_XDIST_WORKER") == "shared": hold("host")
+        def test_server(server): pass
+        def test_other(): hold("never")
+        """,
+    )
+    running = stage.prepare("--start-method=spawn")
+    running.gate("never", "host")
+    running.start()
+    running.expect("holding host", "holding never")
+    running.send_to_group(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert ups_and_downs(run) == []
+
+
 def test_after_ctrl_c_no_setup_goes_on_that_was_waited_for(stage: Stage) -> None:
     stage.write(
         conftest="""
