@@ -111,12 +111,13 @@ class _Detection:
     def reason(self, item: pytest.Item, *, is_task: bool = False) -> str | None:
         if self._is_repeated(item):
             return "collected more than once"
+        is_plain = _is_plain(item)  # most are
         return (
             (_of_marks(item) if item.own_markers or self._is_marked(item.parent) else None)
-            or _of_kind(item, is_task=is_task)
+            or (None if is_plain else _of_kind(item, is_task=is_task))
             or (None if is_task else _of_async_fixture(item))
             or self._of_closure(item)
-            or self._of_code(item)
+            or (None if is_plain else self._of_code(item))
         )
 
     def _is_repeated(self, item: pytest.Item) -> bool:
@@ -176,7 +177,6 @@ class _Detection:
             _Part(function, self._given(item, function))
             for value in _values(item)
             for function in _functions(value)
-            if not _does_nothing(function)
         ]
         return self._of_parts(starts, "")
 
@@ -542,10 +542,13 @@ def _is_project(function: FunctionType) -> bool:
     return project.is_own(function.__code__.co_filename)
 
 
-def _does_nothing(function: FunctionType) -> bool:
-    """Whether no reason can lie in it, nor anywhere that it leads to."""
-    is_plain = _is_bare(function) and not function.__code__.co_argcount
-    return is_plain and _is_project(function) and is_silent(function)
+def _is_plain(item: pytest.Item) -> bool:
+    """Whether no reason can lie in the code of this test, nor anywhere that it leads to."""
+    if type(item) is not pytest.Function or type(item.parent) is not pytest.Module:
+        return False
+    value = item.obj
+    is_short = _is_bare(value) and not value.__code__.co_argcount
+    return is_short and _is_project(value) and is_silent(value)
 
 
 def _is_readable(function: FunctionType) -> bool:

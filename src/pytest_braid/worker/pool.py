@@ -39,7 +39,7 @@ class Over(NamedTuple):
     reports: list[Call]
     error: BaseException | None
     cpu: float | None = None
-    """Seconds that its thread has computed, if it had one."""
+    """Seconds that its thread has computed, if it had one, and others may have had one, too."""
     waited: float = 0.0
     """Seconds that it has waited for fixtures that others set up."""
 
@@ -50,7 +50,8 @@ class Pool:
     now, it waits until somebody starts one.
 
     All but :meth:`ring` is for one thread at a time. ``bell`` is a descriptor that is readable when
-    somebody has called :meth:`ring`. What jobs report is collected if ``collects`` says so.
+    somebody has called :meth:`ring`. What jobs report is collected, and what they have computed, if
+    ``collects`` says so: without, it is the process's.
     """
 
     def __init__(
@@ -118,9 +119,9 @@ class Pool:
         reports: list[Call] = []
         waited: list[float] = []
         self._identities[job.test] = self._identity()
-        before = self._cpu()
+        before = self._cpu() if self._collects else None
         error = self.context.copy().run(run, job, reports if self._collects else None, waited)
-        cpu = self._cpu() - before
+        cpu = None if before is None else self._cpu() - before
         self._identities.pop(job.test, None)
         return Over(job.test, job.strand, reports, error, cpu, sum(waited))
 

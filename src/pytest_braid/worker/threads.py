@@ -32,6 +32,7 @@ from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.outbox import outbox
+from pytest_braid.worker.pace import Pace
 from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
 from pytest_braid.worker.tasks import Heard, Tasks
@@ -101,8 +102,10 @@ class ThreadStrands(MainStrand):
         self._aside: deque[int] = deque()
         self._answer: int | None = None
         """What is not a test and was read last: there is nothing for this worker, or no more."""
+        self._keeps_session = False
         self._has_asked = False
         self._is_stopping = False
+        self._pace = Pace()
         self._is_brisk = False
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
@@ -195,6 +198,7 @@ class ThreadStrands(MainStrand):
             if self._error is not None and (not self._runs or self._ends_at_once):
                 raise self._error
             self._pool.context = copy_context()
+            self._pace.look(self._reporter.clock())
             for pool, job in self._next_jobs():
                 pool.start(job)
 
@@ -211,7 +215,7 @@ class ThreadStrands(MainStrand):
                 return None
             try:
                 self._tell(over)
-                self._pool.end(over.test)
+                self._free(over)
                 jobs = iter(self._next_jobs())
                 _, job = next(jobs, (None, None))
                 for pool, other in jobs:
@@ -253,10 +257,15 @@ class ThreadStrands(MainStrand):
     def _next_in(
         self, pool: Pool | Tasks, planned: deque[int]
     ) -> Iterator[tuple[Pool | Tasks, Job]]:
-        while planned and pool.has_room:
-            if self._limit.is_doubtful() or self._must_stop():
-                return
+        while self._is_due(pool, planned) and self._has_pace_for(pool) and not self._must_stop():
             yield pool, self._begin_job(pool, planned.popleft())
+
+    def _is_due(self, pool: Pool | Tasks, planned: deque[int]) -> bool:
+        """Whether a test is planned, and could run in a strand."""
+        return bool(planned) and pool.has_room and not self._limit.is_doubtful()
+
+    def _has_pace_for(self, pool: Pool | Tasks) -> bool:
+        return pool is self._tasks or self._pace.has_room(self._reporter.clock())
 
     def _must_stop(self) -> bool:
         """Whether nothing more is to begin here, for a reason that lies here (``-x``)."""
@@ -289,6 +298,8 @@ class ThreadStrands(MainStrand):
             self._read_ahead()
         nextitem = self._later()
         strand = pool.begin(test)
+        if pool is self._pool:
+            self._pace.begin(test, now)
         if self._tells_at_once:
             self._reporter.begin(test, strand)
         else:
@@ -353,10 +364,14 @@ class ThreadStrands(MainStrand):
         """What tests on strands have reported, told as if they had run here."""
         while self._over:
             over = self._over.popleft()
-            self._pool.end(over.test)
+            self._free(over)
             self._tell(over)
         while self._tasks is not None and (ended := self._tasks.take_over()) is not None:
             self._tell(ended)
+
+    def _free(self, over: Over) -> None:
+        self._pool.end(over.test)
+        self._pace.end(over.test, self._reporter.clock())
 
     def _tell(self, over: Over) -> None:
         if not self._tells_at_once:
@@ -422,8 +437,10 @@ class ThreadStrands(MainStrand):
                 self._answer = record
             if record <= KEEP:  # it is for a test to come that the session's fixtures stand
                 self._tree.plan(self._session)
-            else:
+                self._keeps_session = True
+            elif self._keeps_session:
                 self._tree.forget(self._session)
+                self._keeps_session = False
             self._tell_news()
 
     def _queue_for(self, test: int) -> deque[int]:
@@ -445,18 +462,20 @@ class ThreadStrands(MainStrand):
             self._reporter.speech.flush()
             can_use_more = self._can_use_more()
             is_left = self._is_stopping and not self._runs
+            is_due = self._is_due(self._pool, self._planned)
+        seconds = self._pace.pause() if is_due else None
         if is_left:
             self._answer = self._wait()
         elif can_use_more:
-            self._wait_at(self._either, self._queue.descriptor, self._pool.bell)
+            self._wait_at(self._either, seconds, self._queue.descriptor, self._pool.bell)
         else:
-            self._wait_at(self._bell, self._pool.bell)
+            self._wait_at(self._bell, seconds, self._pool.bell)
 
-    def _wait_at(self, poll: select.poll, *descriptors: int) -> None:
-        if self._tasks is None:
-            poll.poll()
+    def _wait_at(self, poll: select.poll, seconds: float | None, *descriptors: int) -> None:
+        if self._tasks is not None:
+            self._tasks.turn(descriptors, seconds)
         else:
-            self._tasks.turn(descriptors)
+            poll.poll(None if seconds is None else 1000 * seconds)
 
     def _knows(self) -> bool:
         """Whether it is known what comes next: some test, or none."""
@@ -481,8 +500,11 @@ class ThreadStrands(MainStrand):
     def _wait_to_know(self) -> None:
         with self._news:
             self._wanting += 1
-            self._pool.ring()
             try:
+                if not self._main_deals:
+                    self._read_queue()
+                if not self._is_decided():
+                    self._pool.ring()
                 self._news.wait_for(self._is_decided)
             finally:
                 self._wanting -= 1
