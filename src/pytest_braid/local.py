@@ -227,6 +227,8 @@ class Silent:
 class Teller:
     """Stands in the place of a worker's reporter: the session's own hooks report."""
 
+    shows = True
+
     def __init__(self, record: Callable[[e.RunEvent], None]) -> None:
         self.speech = Silent()
         self.clock = time.monotonic

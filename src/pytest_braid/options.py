@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,7 +151,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         is_mp=is_mp,
         explain=option.braid_explain,
         timeline=tuple(map(Path, option.braid_timeline)),
-        progress=progress_of(config),
+        progress=choice_of(config, "braid_progress", PROGRESS),
         threads=threads,
         tasks=tasks,
         most_workers=most_workers,
@@ -158,24 +159,26 @@ def settings_of(config: pytest.Config) -> Settings | None:
         faster=()
         if threads or tasks or is_adaptive or not is_automatic
         else _faster(option, workers),
-        history=history_of(config),
+        history=choice_of(config, "braid_history", HISTORY),
         keeps_order=any(getattr(option, name, False) for name in _ORDERS),
     )
 
 
 HISTORY = ("on", "read", "off")
 
+PROGRESS = ("auto", "on", "off")
 
-def history_of(config: pytest.Config) -> str:
-    """``--braid-history``, or the ini key ``braid_history``.
+
+def choice_of(config: pytest.Config, key: str, choices: tuple[str, ...]) -> str:
+    """The value of the option that has the name of an ini key, or of that key, or the first choice.
 
     Raises:
         pytest.UsageError: the ini key has another value.
     """
-    given = config.option.braid_history or config.getini("braid_history") or "on"
-    if given not in HISTORY:
+    given = getattr(config.option, key) or config.getini(key) or choices[0]
+    if given not in choices:
         raise pytest.UsageError(
-            f"the ini option braid_history: {given!r} is not one of {', '.join(HISTORY)}"
+            f"the ini option {key}: {given!r} is not one of {', '.join(choices)}"
         )
     return str(given)
 
@@ -197,14 +200,27 @@ def threads_of(config: pytest.Config) -> int:
     Raises:
         pytest.UsageError: the ini key has another value.
     """
-    given = config.option.threads
-    if given is None:
-        text = config.getini("braid_threads")
-        try:
-            given = threads_value(text) if text else 0
-        except ValueError as error:
-            raise pytest.UsageError(f"the ini option braid_threads: {error}") from None
-    return int(given)
+    return _strands_of(config, "threads", threads_value)
+
+
+def tasks_of(config: pytest.Config) -> int:
+    """How many async tests a worker is to run at once: ``--tasks``, the ini key ``braid_tasks``.
+
+    Raises:
+        pytest.UsageError: the ini key has another value.
+    """
+    return _strands_of(config, "tasks", tasks_value)
+
+
+def _strands_of(config: pytest.Config, kind: str, value: Callable[[str], int]) -> int:
+    given = getattr(config.option, kind)
+    if given is not None:
+        return int(given)
+    text = config.getini(f"braid_{kind}")
+    try:
+        return value(text) if text else 0
+    except ValueError as error:
+        raise pytest.UsageError(f"the ini option braid_{kind}: {error}") from None
 
 
 def at_once(config: pytest.Config) -> tuple[int, int]:
@@ -214,22 +230,6 @@ def at_once(config: pytest.Config) -> tuple[int, int]:
         pytest.UsageError: an ini key has a value of another kind.
     """
     return threads_of(config), tasks_of(config)
-
-
-def tasks_of(config: pytest.Config) -> int:
-    """How many async tests a worker is to run at once: ``--tasks``, the ini key ``braid_tasks``.
-
-    Raises:
-        pytest.UsageError: the ini key has another value.
-    """
-    given = config.option.tasks
-    if given is None:
-        text = config.getini("braid_tasks")
-        try:
-            given = tasks_value(text) if text else 0
-        except ValueError as error:
-            raise pytest.UsageError(f"the ini option braid_tasks: {error}") from None
-    return int(given)
 
 
 MOST_TASKS = 1000
@@ -322,23 +322,6 @@ def resources_of(config: pytest.Config) -> tuple[tuple[str, int], ...]:
             )
         limits[name] = int(count)
     return tuple(limits.items())
-
-
-PROGRESS = ("auto", "on", "off")
-
-
-def progress_of(config: pytest.Config) -> str:
-    """``--braid-progress``, or the ini key ``braid_progress``.
-
-    Raises:
-        pytest.UsageError: the ini key has another value.
-    """
-    given = config.option.braid_progress or config.getini("braid_progress") or "auto"
-    if given not in PROGRESS:
-        raise pytest.UsageError(
-            f"the ini option braid_progress: {given!r} is not one of {', '.join(PROGRESS)}"
-        )
-    return str(given)
 
 
 def _restarts(given: str | int | None) -> int | None:

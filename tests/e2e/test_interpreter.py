@@ -128,6 +128,31 @@ def test_modules_are_imported_once_for_all_workers(suite: Suite) -> None:
     assert sorted(log.read_text().split()) == ["conftest", "test_a"]
 
 
+def test_what_has_been_collected_is_not_looked_through_again(suite: Suite) -> None:
+    """By the garbage collector: a full collection is the last that meets what was there."""
+    suite.write(
+        test_a="""
+        import gc, weakref
+        class Node:
+            def __init__(self):
+                self.itself = self
+        KEPT = [Node() for _ in range(1000)]
+        BEFORE, GARBAGE = gc.get_freeze_count(), weakref.ref(Node())
+        gc.collect()
+        def test_1(): pass
+        """,
+        test_b="""
+        import gc, test_a
+        FROZEN = gc.get_freeze_count() - test_a.BEFORE
+        LATER = [test_a.Node() for _ in range(1000)]
+        NOW = gc.get_freeze_count() - test_a.BEFORE
+        def test_2(): assert (FROZEN >= 1000, FROZEN == NOW, test_a.GARBAGE()) == (True, True, None)
+        """,
+    )
+    run = suite.braid(workers=1)
+    assert run.exit == 0, run.text
+
+
 def test_threads_and_children_of_a_test_are_its_own(suite: Suite) -> None:
     suite.write(
         test_a="""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import UP_AND_DOWN, Stage
+from tests.e2e.running import UP_AND_DOWN, Ended, Stage
 from tests.e2e.serial import Suite
 
 FORK, SPAWN = "--start-method=fork", "--start-method=spawn"
@@ -422,6 +422,59 @@ def test_the_live_log_of_a_test_stands_below_its_own_line(stage: Stage) -> None:
         [*whole[0], *whole[1]],
         [*whole[1], *whole[0]],
     )
+
+
+def lines_of_tests(run: Ended) -> list[str]:
+    """What stands between the collection and the summary of a run in which all tests pass."""
+    lines = run.text.splitlines()
+    begin = next(n for n, line in enumerate(lines) if "collected" in line)
+    end = next(
+        n for n, line in enumerate(lines) if line.startswith(("threads: ", "=")) and n > begin
+    )
+    return lines[begin + 1 : end]
+
+
+@pytest.mark.parametrize("options", ["-s", "-s -v", "-sv --log-cli-level=INFO", "-v"])
+def test_with_one_thread_lines_and_output_stand_as_in_a_serial_run(
+    stage: Stage, options: str
+) -> None:
+    stage.write(
+        conftest="""
+        def pytest_runtest_logstart(nodeid): print("begins", nodeid)
+        """,
+        test_a="""
+        import logging
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(n):
+            print("printed", n)
+            logging.getLogger().warning("logged %s", n)
+        """,
+    )
+    given = (*options.split(), "--log-cli-format=L %(message)s")
+    serial = stage.serial(*given)
+    assert lines_of_tests(stage.run("--threads=1", *given, workers=0)) == lines_of_tests(serial)
+
+
+@pytest.mark.parametrize("protocol", ["", "-p rerun"])
+def test_with_s_the_line_of_a_test_that_runs_alone_stands_above_what_it_prints(
+    stage: Stage, protocol: str
+) -> None:
+    stage.write(
+        rerun="""
+        from _pytest.runner import runtestprotocol
+        def pytest_runtest_protocol(item, nextitem):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            runtestprotocol(item, nextitem=nextitem)
+            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            return True
+        """,
+        test_a="""
+        def test_it(): print("printed")
+        """,
+    )
+    run = stage.run("-sv", "--threads=4", *protocol.split(), workers=0)
+    assert run.text.count("test_a.py::test_it") == 1
+    assert "test_a.py::test_it printed\nPASSED" in run.text
 
 
 def test_what_a_test_prints_logs_and_warns_of_is_its_own(suite: Suite) -> None:

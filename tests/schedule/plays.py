@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
+from pytest_braid.model.events import WorkerDied
 from tests.schedule.fleet import Fleet, Pause, SimWorker
 
 MOST_STEPS = 20_000
@@ -58,6 +59,20 @@ def play_adversary(fleet: Fleet, seed: int, mischief: Mischief) -> None:
     except AssertionError as error:
         error.add_note("\n".join(map(repr, fleet.trace)))
         raise
+
+
+def play_with_stop(fleet: Fleet, seed: int, mischief: Mischief) -> None:
+    """A stop ends the run at any moment, and every test is over or known not to be."""
+    play_adversary(fleet, seed, mischief)
+    unfinished = fleet.scheduler.unfinished
+    assert sorted([*fleet.outcomes, *unfinished]) == list(range(len(fleet.durations)))
+
+
+def play_with_fatal_tests(fleet: Fleet, seed: int, mischief: Mischief, fatal: set[int]) -> None:
+    """A worker that stops, with one of these tests, ends the run."""
+    fleet.fatal = fatal
+    play_adversary(fleet, seed, mischief)
+    assert fleet.stopping or not fleet.outcomes.keys() & fatal or fleet.count(WorkerDied)
 
 
 def crash_one(fleet: Fleet, random: Random) -> None:

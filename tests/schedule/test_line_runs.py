@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from tests.schedule.fleet import Fleet, Habits
-from tests.schedule.plays import Mischief, play_adversary
+from tests.schedule.plays import (
+    Mischief,
+    play_adversary,
+    play_with_stop,
+)
 from tests.schedule.test_runs import crash_rates, hundreds, seeds
 from tests.schedule.test_unit_runs import durations, names
 
@@ -102,6 +106,4 @@ def test_crashes_lose_no_test_unless_the_limit_is_reached(
 def test_a_stop_ends_the_run_at_any_moment(
     fleet: Fleet, seed: int, crash_rate: float, step: int
 ) -> None:
-    play_adversary(fleet, seed, Mischief(crash_rate, stop_at=step))
-    unfinished = fleet.scheduler.unfinished
-    assert sorted([*fleet.outcomes, *unfinished]) == list(range(len(fleet.durations)))
+    play_with_stop(fleet, seed, Mischief(crash_rate, stop_at=step))

@@ -14,10 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_braid.model.commands import Finish, Retire, Revoke, StartWorker
-from pytest_braid.model.events import WorkerDied, WorkerGone
+from pytest_braid.model.events import WorkerGone
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from tests.schedule.fleet import SLICED, Fleet, Habits
-from tests.schedule.plays import LATENCY, STEP, Mischief, play_adversary, play_clock
+from tests.schedule.plays import (
+    LATENCY,
+    STEP,
+    Mischief,
+    play_adversary,
+    play_clock,
+    play_with_fatal_tests,
+    play_with_stop,
+)
 from tests.schedule.test_runs import crash_rates, seeds, thousands
 from tests.schedule.test_unit_runs import durations, names
 
@@ -93,9 +101,7 @@ def test_crashes_lose_no_test_unless_the_limit_is_reached(
 def test_a_stop_ends_the_run_at_any_moment(
     fleet: Fleet, seed: int, crash_rate: float, step: int
 ) -> None:
-    play_adversary(fleet, seed, Mischief(crash_rate, stop_at=step))
-    unfinished = fleet.scheduler.unfinished
-    assert sorted([*fleet.outcomes, *unfinished]) == list(range(len(fleet.durations)))
+    play_with_stop(fleet, seed, Mischief(crash_rate, stop_at=step))
 
 
 @thousands
@@ -103,9 +109,7 @@ def test_a_stop_ends_the_run_at_any_moment(
 def test_a_worker_that_stops_ends_the_run(
     fleet: Fleet, seed: int, crash_rate: float, fatal: set[int]
 ) -> None:
-    fleet.fatal = fatal
-    play_adversary(fleet, seed, Mischief(crash_rate))
-    assert fleet.stopping or not fleet.outcomes.keys() & fatal or fleet.count(WorkerDied)
+    play_with_fatal_tests(fleet, seed, Mischief(crash_rate), fatal)
 
 
 @settings(max_examples=500, deadline=None)

@@ -16,7 +16,15 @@ from pytest_braid.model.commands import Assign, Finish, Revoke, StartWorker
 from pytest_braid.model.events import WorkerDied
 from pytest_braid.model.tests import Mode, SchedulerSettings
 from tests.schedule.fleet import Fleet, Habits
-from tests.schedule.plays import LATENCY, STEP, Mischief, play_adversary, play_clock
+from tests.schedule.plays import (
+    LATENCY,
+    STEP,
+    Mischief,
+    play_adversary,
+    play_clock,
+    play_with_fatal_tests,
+    play_with_stop,
+)
 from tests.schedule.test_runs import crash_rates, seeds, thousands
 
 BY_UNIT = [mode for mode in Mode if mode.by_unit]
@@ -74,9 +82,7 @@ def test_crashes_lose_no_test_unless_the_limit_is_reached(
 def test_a_stop_ends_the_run_at_any_moment(
     fleet: Fleet, seed: int, crash_rate: float, step: int
 ) -> None:
-    play_adversary(fleet, seed, Mischief(crash_rate, stop_at=step))
-    unfinished = fleet.scheduler.unfinished
-    assert sorted([*fleet.outcomes, *unfinished]) == list(range(len(fleet.durations)))
+    play_with_stop(fleet, seed, Mischief(crash_rate, stop_at=step))
 
 
 @thousands
@@ -84,9 +90,7 @@ def test_a_stop_ends_the_run_at_any_moment(
 def test_a_worker_that_stops_ends_the_run(
     fleet: Fleet, seed: int, crash_rate: float, fatal: set[int]
 ) -> None:
-    fleet.fatal = fatal
-    play_adversary(fleet, seed, Mischief(crash_rate))
-    assert fleet.stopping or not fleet.outcomes.keys() & fatal or fleet.count(WorkerDied)
+    play_with_fatal_tests(fleet, seed, Mischief(crash_rate), fatal)
 
 
 @settings(max_examples=300, deadline=None)

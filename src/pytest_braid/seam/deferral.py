@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
@@ -14,8 +14,9 @@ import pytest
 from pytest_braid.seam.hooks import dress_callers
 from pytest_braid.seam.routing import dress
 
+_BEGIN = "pytest_runtest_logstart"
 REPORTING = (
-    "pytest_runtest_logstart",
+    _BEGIN,
     "pytest_runtest_logreport",
     "pytest_runtest_logfinish",
     "pytest_warning_recorded",
@@ -41,9 +42,10 @@ def has_listeners(config: pytest.Config) -> bool:
     )
 
 
-def defer(config: pytest.Config, outbox: Outbox) -> None:
-    """Let calls of the reporting hooks wait wherever ``outbox`` says so."""
-    dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox))
+def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> None:
+    """Let calls of the reporting hooks wait wherever ``outbox`` says so. That a test begins is not
+    told once more if its node id is among ``begun``."""
+    dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox, begun))
     handler: Any = getattr(config.pluginmanager.get_plugin("logging-plugin"), _LIVE, None)
     is_on = not isinstance(handler, logging.NullHandler)
     if is_on and all(hasattr(handler, name) for name in _LIVE_CALLS):
@@ -51,11 +53,13 @@ def defer(config: pytest.Config, outbox: Outbox) -> None:
         dress(handler, {name: _late(kind, name, outbox) for name in _LIVE_CALLS})
 
 
-def _waiting(kind: Any, outbox: Outbox) -> dict[str, Any]:
+def _waiting(kind: Any, outbox: Outbox, begun: Container[str]) -> dict[str, Any]:
     def call(self: Any, **given: Any) -> Any:
         waiting = outbox()
         if waiting is None:
             return kind.__call__(self, **given)
+        if self.name == _BEGIN and given["nodeid"] in begun:
+            return []
         if "report" in given:  # a plugin may change its own afterwards, and report once more
             given["report"] = copy.copy(given["report"])
         waiting.append(lambda: kind.__call__(self, **given))

@@ -123,9 +123,9 @@ _collections: int | None = None
 
 def keep_frozen() -> None:
     """From now on, let :func:`freeze_what_is_left` freeze what full collections leave, too. A
-    process that keeps more and more (reports of all tests) would else look at all of it again and
-    again. That is no garbage; what becomes garbage later, and is a cycle, is little: it was in use
-    at that moment."""
+    process that keeps more and more (the tests that it finds, their reports) would else look at all
+    of it again and again. That is no garbage; what becomes garbage later, and is a cycle, is
+    little: it was in use at that moment."""
     global _collections  # noqa: PLW0603 -- a fact of this process
     _collections = _full_collections()
 

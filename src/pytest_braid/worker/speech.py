@@ -194,6 +194,9 @@ def _with(message: warnings.WarningMessage, text: str) -> str:
 class Reporter(Spokesman):
     """A worker's hooks: the reports of the tests that it runs."""
 
+    shows = False
+    """Whether the hooks of this process show what they are told."""
+
     def __init__(
         self,
         speech: Speech,

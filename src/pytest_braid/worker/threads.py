@@ -24,6 +24,7 @@ from pytest_braid.fixtures.tree import SetupTree, running_item
 from pytest_braid.model.limits import Limit as TimeLimit
 from pytest_braid.seam import deferral, tracebacks
 from pytest_braid.seam import fixtures as fixture_seam
+from pytest_braid.seam.live import prints_live
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
@@ -110,6 +111,8 @@ class ThreadStrands(MainStrand):
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
         """When the last one began."""
+        self._begun: set[str] = set()
+        """Node ids of running tests of which it was told that they begin."""
         self._wanting = 0
         """Teardowns that wait to know what comes next."""
         self._news = threading.Condition()
@@ -132,7 +135,7 @@ class ThreadStrands(MainStrand):
             session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
         if not self._tells_at_once:
-            deferral.defer(session.config, outbox.get)
+            deferral.defer(session.config, outbox.get, self._begun)
         self._bell, self._either = select.poll(), select.poll()
         self._bell.register(self._pool.bell, select.POLLIN)
         for descriptor in (queue.descriptor, self._pool.bell):
@@ -297,6 +300,7 @@ class ThreadStrands(MainStrand):
         if self._strands == 1 and self._is_brisk and not self._aside:
             self._read_ahead()
         nextitem = self._later()
+        is_alone = not self._runs
         strand = pool.begin(test)
         if pool is self._pool:
             self._pace.begin(test, now)
@@ -306,7 +310,16 @@ class ThreadStrands(MainStrand):
             self._reporter.announce(test, strand)
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
-        return Job(test, self.items[test], strand, lambda: self._run(test, strand, nextitem))
+        item = self.items[test]
+        if is_alone and not self._tells_at_once:
+            self._tell_begin(item)
+        return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
+
+    def _tell_begin(self, item: pytest.Item) -> None:
+        """Nothing runs beside it as yet: its line is to stand above what it prints."""
+        if self._reporter.shows and (self._strands == 1 or prints_live(item.config)):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            self._begun.add(item.nodeid)
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
         """In a strand."""
@@ -378,6 +391,7 @@ class ThreadStrands(MainStrand):
             self._reporter.resume(over.test)
             for call in over.reports:
                 call()
+            self._begun.discard(self.items[over.test].nodeid)
         if over.error is None:
             self._end(self.items[over.test], over.cpu, over.waited)
         else:

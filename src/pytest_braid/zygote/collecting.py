@@ -11,6 +11,7 @@ import pytest
 
 from pytest_braid.seam import junit, live, output, reports
 from pytest_braid.seam import session as session_seam
+from pytest_braid.seam.interpreter import freeze_what_is_left
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Place
 from pytest_braid.wire.values import pack
@@ -89,6 +90,7 @@ class Collecting(Spokesman):
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Reports that passed matter only to ``--last-failed``, which forgets the collector and
         remembers the tests in it."""
+        freeze_what_is_left()
         tests = [node.nodeid for node in report.result if isinstance(node, pytest.Item)]
         self._found += len(tests)
         if not (self._is_reference or report.failed):

@@ -59,6 +59,7 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     os.setpgid(0, 0)  # Ctrl-C reaches the controller alone, which decides
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
+    interpreter.keep_frozen()
     markup = output.terminal_markup(config)
     live_log = os.dup(1) if live.logs_live(config) else None
     _redirect(config, kit)
@@ -213,8 +214,6 @@ class Zygote:
             self._take_identity(birth)
             output.give_fault_file(self.config, birth.kit.fault)
             cleanups = session_seam.fresh_cleanups(self.config)
-            ignore_interrupts()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             serve_as_host(session, birth.channel.socket, cleanups, interpreter.end_process)
         except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
             traceback.print_exc()
