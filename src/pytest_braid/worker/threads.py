@@ -124,9 +124,8 @@ class ThreadStrands(MainStrand):
         """Whether nothing is told any more of what runs."""
         self._isolation = None if is_alone else Isolation(session.config)
         self._guard = Guard(session.config) if self._strands > 1 else None
-        self._why_not = fixture_seam.why_not(session)
-        if self._isolation is not None:
-            self._why_not = self._why_not or self._isolation.why_not()
+        why_not = fixture_seam.why_not(session)
+        self._why_not = why_not or (self._isolation and self._isolation.why_not())
         if self._why_not is not None:
             return
         serve = None if self._tasks is None else self._tasks.serve
