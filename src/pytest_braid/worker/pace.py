@@ -102,7 +102,7 @@ class Pace:
             return
         self._sample = None
         thread, waits = self._waits.of_thread()
-        if thread == sample.thread and waits - sample.waits >= SAMPLE:
+        if thread == sample.thread and waits - sample.waits >= SAMPLE / 2:
             self._is_open_until = now + OPEN
 
     def look(self, now: float) -> None:
