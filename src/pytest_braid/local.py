@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_braid.compat.asyncio_cooperative import MARK, is_cooperative, max_tasks
-from pytest_braid.compat.threaded import THREADS, is_concurrent
+from pytest_braid.compat.threaded import THREADS, has_generated, is_concurrent
 from pytest_braid.control.audience import Audience
 from pytest_braid.control.log import EventLog
 from pytest_braid.control.tails import write_explanation, write_strands, write_timelines
@@ -168,6 +168,7 @@ def make_strands(
         tasks=tasks,
         asides=asides,
         timeout=timeout,
+        nests=has_generated(),
     )
 
 
@@ -234,11 +235,11 @@ class Teller:
         self._record = record
         self._test = 0
 
-    def begin(self, test: int) -> None:
+    def begin(self, test: int, strand: int = 0) -> None:
         self.resume(test)
-        self.announce(test)
+        self.announce(test, strand)
 
-    def announce(self, test: int, strand: int = 0) -> None:
+    def announce(self, test: int, strand: int) -> None:
         self._record(e.Started(worker=0, test=test, strand=strand, at=self.clock()))
 
     def blocked(self, test: int, seconds: float, stack: tuple[str, ...]) -> None:

@@ -853,3 +853,45 @@ def test_a_report_is_told_as_it_was_when_it_was_reported(stage: Stage) -> None:
     )
     run = stage.run("--threads=2", workers=1)
     assert run.counts == {"passed": 1, "rerun": 1}, run.text
+
+
+# --- who tells --------------------------------------------------------------------------------
+
+_HEARS = """
+    import threading, pytest
+    def pytest_runtest_logreport(report):
+        assert threading.current_thread() is threading.main_thread()
+        note(f"{report.nodeid} {report.when}")
+"""
+
+_MANY = """
+    import os, threading
+    @pytest.mark.parametrize("n", range(40))
+    def test_it(n):
+        assert threading.get_native_id() != os.getpid()
+        print("said", n)
+        assert n % 8 != 3
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_plugin_hears_of_reports_in_the_main_thread(stage: Stage, threads: int) -> None:
+    stage.write(conftest=_HEARS, test_a=_MANY)
+    run = stage.run(f"--threads={threads}", workers=1)
+    assert run.counts == {"passed": 35, "failed": 5}
+    told = Counter(note.split()[0] for note in run.notes)
+    assert len(told) == 40
+    assert set(told.values()) == {2 * 3}  # in the worker, and in the controller
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_without_such_a_plugin_threads_tell_by_themselves(suite: Suite, threads: int) -> None:
+    suite.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(40))
+        def test_it(n):
+            print("said", n)
+            assert n % 7 != 3
+        """
+    )
+    suite.same(ours=(f"--threads={threads}",), workers=1)

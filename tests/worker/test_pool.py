@@ -8,24 +8,52 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.worker.pool import Job, Pool
+from pytest_braid.worker.pool import Job, Over, Pool
 
 
-def run_all(pool: Pool, count: int) -> list[int]:
-    """Give out jobs, and wait for their ends."""
-    bell = select.poll()
-    bell.register(pool.bell, select.POLLIN)
-    ran: list[int] = []
-    for test in range(count):
+class Jobs:
+    """Jobs that note that they were run, and by which thread."""
+
+    def __init__(self, size: int) -> None:
+        self.pool = Pool(size, self.go_on)
+        self.waiting: list[int] = []
+        """What threads are to run next, by themselves."""
+        self.ran: list[int] = []
+        self.threads: set[int] = set()
+        self.errors: list[BaseException | None] = []
+        self._one_at_a_time = threading.Lock()
+
+    def begin(self, test: int) -> Job:
         item: Any = None
-        pool.start(Job(test, item, lambda test=test: ran.append(test)))  # type: ignore[misc]
-    while pool.running:
-        bell.poll()
-        pool.hush()
-        while pool.take_over() is not None:
-            pass
-    pool.close()
-    return ran
+        return Job(test, item, self.pool.begin(test), lambda: self.run(test))
+
+    def run(self, test: int) -> None:
+        self.threads.add(threading.get_ident())
+        self.ran.append(test)
+        if test < 0:
+            raise SystemExit(test)
+
+    def go_on(self, over: Over) -> Job | None:
+        with self._one_at_a_time:
+            self.errors.append(over.error)
+            self.pool.end(over.test)
+            job = self.begin(self.waiting.pop(0)) if self.waiting else None
+        if job is None:
+            self.pool.ring()
+        return job
+
+    def run_all(self, *tests: int) -> list[int]:
+        """Have so many run at once, and wait until all are over."""
+        bell = select.poll()
+        bell.register(self.pool.bell, select.POLLIN)
+        with self._one_at_a_time:
+            for job in [*map(self.begin, tests)]:
+                self.pool.start(job)
+        while self.pool.running:
+            bell.poll()
+            self.pool.hush()
+        self.pool.close()
+        return self.ran
 
 
 @pytest.fixture
@@ -44,12 +72,35 @@ def few_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_a_thread_goes_on_by_itself() -> None:
+    jobs = Jobs(1)
+    jobs.waiting = [1, 2, 3]
+    assert jobs.run_all(0) == [0, 1, 2, 3]
+    assert len(jobs.threads) == 1
+
+
+def test_what_ends_a_job_ends_no_thread() -> None:
+    jobs = Jobs(1)
+    jobs.waiting = [2]
+    assert jobs.run_all(-1) == [-1, 2]
+    assert [type(error) for error in jobs.errors] == [SystemExit, type(None)]
+
+
 def test_jobs_wait_for_the_threads_that_could_be_started(few_threads: list[str]) -> None:
     few_threads[:] = ["one", "two"]
-    assert sorted(run_all(Pool(5), 5)) == [0, 1, 2, 3, 4]
+    assert sorted(Jobs(5).run_all(0, 1, 2, 3, 4)) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_that_waits_for_a_thread_is_not_overtaken_by_all_others(
+    few_threads: list[str],
+) -> None:
+    few_threads[:] = ["one"]
+    jobs = Jobs(2)
+    jobs.waiting = [2, 3, 4]
+    assert jobs.run_all(0, 1) == [0, 1, 2, 3, 4]
 
 
 def test_without_any_thread_it_is_an_error(few_threads: list[str]) -> None:
     assert not few_threads
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        run_all(Pool(5), 1)
+        Jobs(5).run_all(0)

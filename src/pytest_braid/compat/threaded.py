@@ -28,6 +28,9 @@ THREADS = 4
 _MARK = "__pytest_braid_concurrent__"
 """The attribute of functions that are to become tests."""
 
+_generated: list[str] = []
+"""Modules for which tests were made."""
+
 
 def concurrent_test(function: F) -> F:
     """Have :func:`generate_tests` make a test of this function."""
@@ -60,6 +63,12 @@ def generate_tests(module_globals: dict[str, Any]) -> None:
         module_globals.setdefault(f"test_{name}", function)
         module_globals[f"dispatch_{name}"] = _dispatcher(name)
     module_globals["test_all"] = _test_of_all(functions)
+    _generated.append(module_globals["__name__"])
+
+
+def has_generated() -> bool:
+    """Whether tests of this process may run inside of others."""
+    return bool(_generated)
 
 
 def _dispatcher(name: str) -> Any:

@@ -26,9 +26,20 @@ REPORTING = (
 _LIVE = "log_cli_handler"
 _LIVE_CALLS = ("emit", "reset", "set_when")
 
+_KNOWN = {"_pytest", "pytest_braid"}
+
 Call = Callable[[], object]
 Outbox = Callable[[], list[Call] | None]
 """Where calls of the running code wait; ``None`` if they need not."""
+
+
+def has_listeners(config: pytest.Config) -> bool:
+    """Whether anybody but pytest and braid hears of reports: he may expect the main thread."""
+    return any(
+        getattr(implementation.function, "__module__", "").partition(".")[0] not in _KNOWN
+        for name in REPORTING
+        for implementation in getattr(config.hook, name).get_hookimpls()
+    )
 
 
 def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> None:

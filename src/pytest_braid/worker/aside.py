@@ -105,16 +105,19 @@ class _Detection:
         self._results: dict[pytest.FixtureDef[Any], object] = {}
         self._for_all: dict[pytest.FixtureDef[Any], bool] = {}
         self._repeated: set[int] | None = None
+        self._marked: dict[Any, bool] = {None: False}
+        """Of collectors, whether tests in them have a mark from there."""
 
     def reason(self, item: pytest.Item, *, is_task: bool = False) -> str | None:
         if self._is_repeated(item):
             return "collected more than once"
+        is_plain = _is_plain(item)  # most are
         return (
-            _of_marks(item)
-            or _of_kind(item, is_task=is_task)
+            (_of_marks(item) if item.own_markers or self._is_marked(item.parent) else None)
+            or (None if is_plain else _of_kind(item, is_task=is_task))
             or (None if is_task else _of_async_fixture(item))
             or self._of_closure(item)
-            or self._of_code(item)
+            or (None if is_plain else self._of_code(item))
         )
 
     def _is_repeated(self, item: pytest.Item) -> bool:
@@ -123,6 +126,11 @@ class _Detection:
             times = Counter(map(id, getattr(item.session, "items", ())))
             self._repeated = {identity for identity, count in times.items() if count > 1}
         return id(item) in self._repeated
+
+    def _is_marked(self, node: Any) -> bool:
+        if node not in self._marked:
+            self._marked[node] = bool(node.own_markers) or self._is_marked(node.parent)
+        return self._marked[node]
 
     # Fixtures.
 
@@ -392,7 +400,7 @@ def _of_kind(item: pytest.Item, *, is_task: bool) -> str | None:
         return "doctest"
     if not isinstance(item, pytest.Function):
         return f"an item of class {type(item).__qualname__}, which runs in a way of its own"
-    values = list(_values(item))
+    values = [value for value in _values(item) if not _is_bare(value)]
     if any(getattr(value, "is_hypothesis_test", False) is True for value in values):
         return "hypothesis test (its deadlines would measure other tests, too)"
     if not is_task and any(map(_is_async, values)):
@@ -430,6 +438,17 @@ def _values(item: pytest.Item) -> Iterator[object]:
         names += ["run", "setUp", "tearDown", "asyncSetUp", "asyncTearDown"]
     for name in names:
         yield from definitions(cls, name)
+
+
+def _is_bare(value: object) -> bool:
+    """Whether it is a function, with nothing around it and nothing attached to it, and not async:
+    as most tests are, each of which is looked at."""
+    if type(value) is not FunctionType or vars(value):
+        return False
+    return not value.__code__.co_flags & _ASYNC
+
+
+_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
 def _is_async(value: object) -> bool:
@@ -521,6 +540,15 @@ def _module_of(cls: object) -> object:
 
 def _is_project(function: FunctionType) -> bool:
     return project.is_own(function.__code__.co_filename)
+
+
+def _is_plain(item: pytest.Item) -> bool:
+    """Whether no reason can lie in the code of this test, nor anywhere that it leads to."""
+    if type(item) is not pytest.Function or type(item.parent) is not pytest.Module:
+        return False
+    value = item.obj
+    is_short = _is_bare(value) and not value.__code__.co_argcount
+    return is_short and _is_project(value) and is_silent(value)
 
 
 def _is_readable(function: FunctionType) -> bool:

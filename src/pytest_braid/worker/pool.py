@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
@@ -24,10 +23,11 @@ _ROOM = 4096
 
 
 class Job(NamedTuple):
-    """A test to run: its number, and what runs it."""
+    """A test to run: its number, in which strand, and what runs it."""
 
     test: int
     item: pytest.Item
+    strand: int
     run: Callable[[], object]
 
 
@@ -39,49 +39,60 @@ class Over(NamedTuple):
     reports: list[Call]
     error: BaseException | None
     cpu: float | None = None
-    """Seconds that its thread has computed, if it had one."""
+    """Seconds that its thread has computed, if it had one, and others may have had one, too."""
     waited: float = 0.0
     """Seconds that it has waited for fixtures that others set up."""
 
 
 class Pool:
-    """Up to ``size`` threads, started when they are needed. One thread, the same in all of its
-    life, gives out jobs and hears of their ends: ``bell`` is a descriptor that is readable when
-    something has happened, in a job or because somebody has called :meth:`ring`."""
+    """Up to ``size`` threads, started when they are needed. A thread that has run a job asks
+    ``go_on`` for its next one, so that no other has to be woken for it. Where there is none for
+    now, it waits until somebody starts one.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._jobs: SimpleQueue[tuple[int, Job, contextvars.Context] | None] = SimpleQueue()
+    All but :meth:`ring` is for one thread at a time. ``bell`` is a descriptor that is readable when
+    somebody has called :meth:`ring`. What jobs report is collected, and what they have computed, if
+    ``collects`` says so: without, it is the process's.
+    """
+
+    def __init__(
+        self, size: int, go_on: Callable[[Over], Job | None], *, collects: bool = True
+    ) -> None:
+        self._go_on = go_on
+        self._collects = collects
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._free = list(range(size, 0, -1))
-        self._over: deque[Over] = deque()
         self.running: dict[int, int] = {}
         """Test to strand, numbered from 1."""
         self._identities: dict[int, int] = {}
         """Test to the identity of its thread, while it runs."""
+        self.context = contextvars.copy_context()
+        """Of which each job has a copy."""
         self.bell, self._rope = os.pipe()
         os.set_blocking(self.bell, False)
         self._is_rung = False
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
-        self._cpu = time.thread_time
+        self._cpu, self._identity = time.thread_time, threading.get_ident
 
     @property
     def has_room(self) -> bool:
         return bool(self._free)
 
-    @property
-    def next_strand(self) -> int:
-        """In which strand the next test will run."""
-        return self._free[-1]
+    def begin(self, test: int) -> int:
+        """In which strand the test is to run."""
+        strand = self.running[test] = self._free.pop()
+        return strand
+
+    def end(self, test: int) -> None:
+        """The test is over, and all that it has reported is told."""
+        self._free.append(self.running.pop(test))
 
     def start(self, job: Job) -> None:
-        """Have a test run, in a copy of this thread's context."""
-        strand = self._free.pop()
-        self.running[job.test] = strand
+        """Have a test run that has begun."""
         if len(self._threads) < len(self.running):
             self._add_thread()
-        self._jobs.put((strand, job, contextvars.copy_context()))
+        self._jobs.put(job)
 
     def _add_thread(self) -> None:
         name = f"braid-strand-{len(self._threads) + 1}"
@@ -95,17 +106,24 @@ class Pool:
             self._threads.append(thread)
 
     def _work(self) -> None:
-        while (given := self._jobs.get()) is not None:
-            strand, job, context = given
-            reports: list[Call] = []
-            waited: list[float] = []
-            self._identities[job.test] = threading.get_ident()
-            before = self._cpu()
-            error = context.run(run, job, reports, waited)
-            cpu = self._cpu() - before
-            self._identities.pop(job.test, None)
-            self._over.append(Over(job.test, strand, reports, error, cpu, sum(waited)))
-            self.ring()
+        job = self._jobs.get()
+        while job is not None:
+            job = self._go_on(self._run(job))
+            if job is not None and not self._jobs.empty():  # another waits, as threads were refused
+                self._jobs.put(job)
+                job = None
+            if job is None:
+                job = self._jobs.get()
+
+    def _run(self, job: Job) -> Over:
+        reports: list[Call] = []
+        waited: list[float] = []
+        self._identities[job.test] = self._identity()
+        before = self._cpu() if self._collects else None
+        error = self.context.copy().run(run, job, reports if self._collects else None, waited)
+        cpu = None if before is None else self._cpu() - before
+        self._identities.pop(job.test, None)
+        return Over(job.test, job.strand, reports, error, cpu, sum(waited))
 
     def ring(self) -> None:
         """Wake the thread that waits at the bell."""
@@ -119,15 +137,6 @@ class Pool:
         with contextlib.suppress(BlockingIOError):
             self._read(self.bell, _ROOM)
         self._is_rung = False
-
-    def take_over(self) -> Over | None:
-        """A test that is over, in the order in which they ended."""
-        if not self._over:
-            return None
-        over = self._over.popleft()
-        del self.running[over.test]
-        self._free.append(over.strand)
-        return over
 
     def interrupt(self) -> None:
         """Raise ``KeyboardInterrupt`` in every test that runs, as soon as it runs Python code."""
@@ -152,7 +161,8 @@ class Pool:
             self._jobs.put(None)
 
 
-def run(job: Job, reports: list[Call], waited: list[float]) -> BaseException | None:
+def run(job: Job, reports: list[Call] | None, waited: list[float]) -> BaseException | None:
+    """Run it in this context; what ended its protocol, if anything did."""
     outbox.set(reports)
     waits.set(waited)
     try:

@@ -118,14 +118,14 @@ def read(function: FunctionType, given: Mapping[str, object]) -> Reading:
 def is_silent(function: FunctionType) -> bool:
     """Whether it can be seen at a glance that code names nothing known: it has no functions inside,
     no closure and no import, and none of its names stands in its module."""
-    code, names = function.__code__, function.__globals__
-    return not (
-        code.co_freevars
-        or any(name in names for name in code.co_names if name[0] != "@")  # see _load_named
-        or "breakpoint" in code.co_names
-        or _IMPORT_NAME in code.co_code[::2]
-        or any(type(constant) is CodeType for constant in code.co_consts)
-    )
+    code, known = function.__code__, function.__globals__
+    for name in code.co_names:
+        if name == "breakpoint" or (name in known and name[0] != "@"):  # see _load_named
+            return False
+    for constant in code.co_consts:
+        if type(constant) is CodeType:
+            return False
+    return not code.co_freevars and _IMPORT_NAME not in code.co_code[::2]
 
 
 def _held(function: FunctionType) -> dict[str, object]:

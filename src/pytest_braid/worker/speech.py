@@ -88,20 +88,26 @@ class Speech:
 
     def flush(self) -> None:
         """Send what is held."""
-        self._send(b"".join(self._held), self._held.clear)
+        self._send(self._held)
 
     def say_apart(self, message: msgspec.Struct) -> None:
         """Send a message before what is held, which stays held; from any thread."""
-        self._send(self._frame(message))
+        self._send([self._frame(message)])
 
-    def _send(self, data: bytes, then: Callable[[], None] = lambda: None) -> None:
-        """Signals wait meanwhile: half a message would break the stream, and one sent twice too."""
+    def _send(self, frames: list[bytes]) -> None:
+        """Send them, and empty the list, to which another thread may add meanwhile.
+
+        Signals wait: half a message would break the stream, and one sent twice too.
+        """
         self.end_copies()
+        if not frames:
+            return
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
             with self._turn:
-                self._channel.socket.sendall(data)
-            then()
+                count = len(frames)
+                self._channel.socket.sendall(b"".join(frames[:count]))
+                del frames[:count]
         finally:
             self._mask(signal.SIG_SETMASK, before)
 
@@ -211,6 +217,8 @@ class Reporter(Spokesman):
         self._notes = junit.notes(config)
         self._warnings: list[m.Warned] = []
         self._last = 0
+        self._is_over = False
+        """Whether the test of which is reported has ended before."""
         self._keywords_sent: int | None = None
         self._usage = Usage()
         self.clock = time.monotonic  # bound before a test can patch the module
@@ -224,11 +232,12 @@ class Reporter(Spokesman):
         if self.test is not None:
             self.speech.hold(m.FixtureMade(self.test, name, seconds, at))
 
-    def begin(self, test: int) -> None:
-        self.resume(test)
-        self.announce(test)
+    def begin(self, test: int, strand: int = 0) -> None:
+        """Say that a test begins, of which is reported while it runs."""
+        self.test = self._last = test
+        self.announce(test, strand)
 
-    def announce(self, test: int, strand: int = 0) -> None:
+    def announce(self, test: int, strand: int) -> None:
         """Say that a test begins, in this strand."""
         self._mark_output()
         self.speech.hold(m.Begun(test, self.clock(), strand))
@@ -240,8 +249,9 @@ class Reporter(Spokesman):
         self.speech.say(m.LoopBlocked(test, seconds, stack))
 
     def resume(self, test: int) -> None:
-        """What is reported from here on is of this test, until it is done."""
+        """What is reported from here on is of this test, which is over, until it is done."""
         self.test = self._last = test
+        self._is_over = True
 
     def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
         """The test is over; it has computed for ``cpu`` seconds, or for as long as the process, and
@@ -250,7 +260,7 @@ class Reporter(Spokesman):
         used, grown = self._usage.since_last()
         computed = used if cpu is None else cpu
         self.speech.hold(m.Done(self.test, self.clock(), computed, grown, waited))
-        self.test = None
+        self.test, self._is_over = None, False
         for warning in self._warnings:
             self.speech.hold(warning)
         self._warnings.clear()
@@ -291,7 +301,7 @@ class Reporter(Spokesman):
         if self._notes is not None:
             self.tell_notes(report.nodeid, is_last=report.when == "teardown")
         self.speech.hold(self._plain(report, test) or self._full(report, test))
-        if report.when == "call" or report.outcome != "passed":
+        if not self._is_over and (report.when == "call" or report.outcome != "passed"):
             self.speech.flush()
 
     def tell_notes(self, nodeid: str = "", *, is_last: bool) -> None:

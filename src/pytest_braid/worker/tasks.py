@@ -30,8 +30,6 @@ from pytest_braid.worker.service import Service
 class Running(NamedTuple):
     """A test that runs as a task."""
 
-    number: int
-    """Of its strand."""
     task: asyncio.Task[BaseException | None]
     strand: TaskStrand[BaseException | None]
     job: Job
@@ -93,19 +91,18 @@ class Tasks:
     def has_room(self) -> bool:
         return bool(self._free)
 
-    @property
-    def next_strand(self) -> int:
-        return self._free[-1]
+    def begin(self, _test: int) -> int:
+        """In which strand the test is to run."""
+        return self._free.pop()
 
     def start(self, job: Job) -> None:
-        """Have a test run, in a copy of this context."""
-        number = self._free.pop()
+        """Have a test run that has begun, in a copy of this context."""
         reports: list[Callable[[], object]] = []
         waited: list[float] = []
         task, strand = self.hub.start(
             partial(run, job, reports, waited), copy_context(), name=f"test {job.test}"
         )
-        self.running[job.test] = Running(number, task, strand, job, [])
+        self.running[job.test] = Running(task, strand, job, [])
         limit = self._limit_of(job.item)
         if limit is not None:
             self.limit(job.test, limit)
@@ -151,12 +148,11 @@ class Tasks:
             deadline.clear()
         if not running.strand.has_begun:  # another test has cancelled all there are
             del self.running[test]
-            self._free.append(running.number)
             self.start(running.job)
             return
         error = running.strand.result if running.strand.is_over else asyncio.CancelledError()
         cpu = running.strand.cpu
-        self._over.append(Over(test, running.number, reports, error, cpu, sum(waited)))
+        self._over.append(Over(test, running.job.strand, reports, error, cpu, sum(waited)))
         self._stop()
 
     def _stop(self) -> None:

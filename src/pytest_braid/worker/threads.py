@@ -33,6 +33,7 @@ from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.outbox import outbox
+from pytest_braid.worker.pace import Pace
 from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
 from pytest_braid.worker.tasks import Heard, Tasks
@@ -42,6 +43,9 @@ _BRISK = 0.005
 
 _OURS = Path(__file__).parents[1]
 
+_AT_ONCE = (KeyboardInterrupt, pytest.exit.Exception)
+"""Where a serial run waits for nothing."""
+
 _GRACE = 0.5
 """Seconds that interrupted tests have to end, of which some may be blocked in the kernel."""
 
@@ -50,17 +54,23 @@ class ThreadStrands(MainStrand):
     """Takes tests from the queue and runs many of them at once: up to ``threads`` in threads, and
     up to ``tasks`` async ones as tasks of one event loop.
 
-    The main thread deals them out, runs the event loop, and tells what tests have reported, one
-    test after another. A test that steps aside (``asides`` says why) is yielded to whoever runs the
-    main thread, when nothing else runs. Two threads, tests 0 to 3, of which 1 steps aside::
+    A thread whose test is over tells what it has reported, and takes its next test by itself, one
+    thread after another. The main thread waits where there is no next test for now, and runs the
+    event loop. A test that steps aside (``asides`` says why) is yielded to whoever runs the main
+    thread, when nothing else runs. Two threads, tests 0 to 3, of which 1 steps aside::
 
         queue 0 1 2 3     0 begins in strand 1, 1 is put aside, 2 begins in strand 2, 3 is planned
-        0 is over         3 begins in strand 1
-        queue empty       asks for more, and hears that there is nothing
-        2, 3 are over     1 is yielded
+        0 is over         its thread begins 3
+        2 is over         its thread asks for more, and rings for the main thread
+        3 is over         its thread rings
+        nothing comes     1 is yielded
+
+    With tasks, the main thread deals out all tests. It tells what they have reported where a plugin
+    hears of it that may expect this thread.
 
     With one strand all tests run in the order of the queue, and no more than the next one is known,
-    as pytest knows it.
+    as pytest knows it. Then nothing runs beside a test, if none ``nests`` others in itself: nothing
+    is isolated, and what it reports is told at once.
     """
 
     def __init__(
@@ -75,11 +85,17 @@ class ThreadStrands(MainStrand):
         tasks: int,
         asides: Sequence[str | None],
         timeout: TimeLimit | None = None,
+        nests: bool = False,
     ) -> None:
         super().__init__(session, queue, claim, reporter, limit)
         self._strands = threads + tasks
         self._asides = asides
-        self._pool = Pool(threads)
+        is_alone = self._strands == 1 and not tasks and not nests
+        self._main_deals = bool(tasks) or deferral.has_listeners(session.config)
+        self._tells_at_once = is_alone and not self._main_deals
+        self._pool = Pool(threads, self._go_on, collects=not self._tells_at_once)
+        self._over: deque[Over] = deque()
+        """Tests of threads, of which the main thread is to tell."""
         self._tasks = self._make_tasks(tasks, threads + 1, timeout) if tasks else None
         self._planned: deque[int] = deque()
         """For threads."""
@@ -87,8 +103,10 @@ class ThreadStrands(MainStrand):
         self._aside: deque[int] = deque()
         self._answer: int | None = None
         """What is not a test and was read last: there is nothing for this worker, or no more."""
+        self._keeps_session = False
         self._has_asked = False
         self._is_stopping = False
+        self._pace = Pace()
         self._is_brisk = False
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
@@ -98,10 +116,16 @@ class ThreadStrands(MainStrand):
         self._wanting = 0
         """Teardowns that wait to know what comes next."""
         self._news = threading.Condition()
+        """Held by the thread that deals with something; told when it is known what comes next."""
         self._error: BaseException | None = None
-        self._isolation = Isolation(session.config)
+        self._ends_at_once = False
+        """Whether what runs beside the error is not waited for."""
+        self._has_left = False
+        """Whether nothing is told any more of what runs."""
+        self._isolation = None if is_alone else Isolation(session.config)
         self._guard = Guard(session.config) if self._strands > 1 else None
-        self._why_not = fixture_seam.why_not(session) or self._isolation.why_not()
+        why_not = fixture_seam.why_not(session)
+        self._why_not = why_not or (self._isolation and self._isolation.why_not())
         if self._why_not is not None:
             return
         serve = None if self._tasks is None else self._tasks.serve
@@ -109,7 +133,8 @@ class ThreadStrands(MainStrand):
         if self._guard is not None:
             session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
-        deferral.defer(session.config, outbox.get, self._begun)
+        if not self._tells_at_once:
+            deferral.defer(session.config, outbox.get, self._begun)
         self._bell, self._either = select.poll(), select.poll()
         self._bell.register(self._pool.bell, select.POLLIN)
         for descriptor in (queue.descriptor, self._pool.bell):
@@ -142,8 +167,8 @@ class ThreadStrands(MainStrand):
                 "the two."
             )
         self._reporter.speech.say(m.Ready(self._reporter.clock(), os.getpid()))
-        guard = self._guard or nullcontext()
-        with tracebacks.without_frames_in(_OURS), self._isolation, guard:
+        isolation, guard = self._isolation or nullcontext(), self._guard or nullcontext()
+        with tracebacks.without_frames_in(_OURS), isolation, guard:
             try:
                 yield from self._deal()
             except (KeyboardInterrupt, pytest.exit.Exception):
@@ -151,21 +176,65 @@ class ThreadStrands(MainStrand):
                 raise
             finally:
                 self._let_go()
+                with self._news:
+                    self._has_left = True
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
-        while self._runs or self._has_planned or self._aside or not self._is_over():
-            self._tell_of_ends()
-            if self._error is not None and (not self._runs or self._ends_at_once()):
-                raise self._error
-            if not self._is_stopping:
-                self._read_queue()
-                self._start_tests()
-            if self._aside and not (self._has_planned or self._runs):
+        while self._goes_on():
+            self._start_tests()
+            if self._is_quiet():
                 yield from self._step_aside()
-            elif self._runs or not (self._has_planned or self._is_over()):
+            elif self._goes_on():
                 self._wait_for_news()
         self._tear_down_rest()
         self.retires = self._answer == RETIRE and not self._is_stopping
+
+    def _goes_on(self) -> bool:
+        with self._news:
+            has_more = self._has_planned or self._aside or self._runs or self._error
+            return bool(has_more) or not self._is_over()
+
+    def _start_tests(self) -> None:
+        self._pool.hush()
+        with self._news:
+            self._tell_of_ends()
+            if self._error is not None and (not self._runs or self._ends_at_once):
+                raise self._error
+            self._pool.context = copy_context()
+            self._pace.look(self._reporter.clock())
+            for pool, job in self._next_jobs():
+                pool.start(job)
+
+    def _go_on(self, over: Over) -> Job | None:
+        """In a thread of the pool, whose test is over: tell what it has reported, as if it had run
+        alone, and find what the thread is to run next."""
+        if self._main_deals:
+            self._over.append(over)
+            self._pool.ring()
+            return None
+        job: Job | None = None
+        with self._news:
+            if self._has_left:
+                return None
+            try:
+                self._tell(over)
+                self._free(over)
+                jobs = iter(self._next_jobs())
+                _, job = next(jobs, (None, None))
+                for pool, other in jobs:
+                    pool.start(other)
+            except BaseException as error:  # noqa: BLE001 -- the main thread raises it
+                self._fail(error, at_once=True)
+            if job is None:
+                self._reporter.speech.flush()
+            if job is None or self._can_use_more():
+                self._pool.ring()
+        return job
+
+    def _is_quiet(self) -> bool:
+        """Whether tests are to step aside now."""
+        with self._news:
+            return bool(self._aside) and not (self._has_planned or self._runs)
 
     @property
     def _runs(self) -> bool:
@@ -175,23 +244,31 @@ class ThreadStrands(MainStrand):
     def _has_planned(self) -> bool:
         return bool(self._planned or self._planned_tasks)
 
-    def _ends_at_once(self) -> bool:
-        """Whether what runs beside is not waited for, as a serial run waits for nothing then."""
-        return isinstance(self._error, KeyboardInterrupt | pytest.exit.Exception)
-
     def _is_over(self) -> bool:
         return self._answer in (FINISH, RETIRE)
 
-    def _start_tests(self) -> None:
-        self._start_in(self._pool, self._planned)
+    def _next_jobs(self) -> Iterator[tuple[Pool | Tasks, Job]]:
+        """The tests that begin now, each with where."""
+        if not self._is_stopping:
+            self._read_queue()
+        yield from self._next_in(self._pool, self._planned)
         if self._tasks is not None:
-            self._start_in(self._tasks, self._planned_tasks)
+            yield from self._next_in(self._tasks, self._planned_tasks)
+        if self._can_use_more():
+            self._ask_once()
 
-    def _start_in(self, pool: Pool | Tasks, planned: deque[int]) -> None:
-        while planned and pool.has_room:
-            if self._limit.is_doubtful() or self._must_stop():
-                return
-            self._start(pool, planned.popleft())
+    def _next_in(
+        self, pool: Pool | Tasks, planned: deque[int]
+    ) -> Iterator[tuple[Pool | Tasks, Job]]:
+        while self._is_due(pool, planned) and self._has_pace_for(pool) and not self._must_stop():
+            yield pool, self._begin_job(pool, planned.popleft())
+
+    def _is_due(self, pool: Pool | Tasks, planned: deque[int]) -> bool:
+        """Whether a test is planned, and could run in a strand."""
+        return bool(planned) and pool.has_room and not self._limit.is_doubtful()
+
+    def _has_pace_for(self, pool: Pool | Tasks) -> bool:
+        return pool is self._tasks or self._pace.has_room(self._reporter.clock())
 
     def _must_stop(self) -> bool:
         """Whether nothing more is to begin here, for a reason that lies here (``-x``)."""
@@ -215,7 +292,7 @@ class ThreadStrands(MainStrand):
             self._tell_news()
         self._say_stopping()
 
-    def _start(self, pool: Pool | Tasks, test: int) -> None:
+    def _begin_job(self, pool: Pool | Tasks, test: int) -> Job:
         """With one strand and short tests, the next is known before this one asks for it. A long
         one does not bind another to this worker."""
         now = self._reporter.clock()
@@ -223,14 +300,20 @@ class ThreadStrands(MainStrand):
         if self._strands == 1 and self._is_brisk and not self._aside:
             self._read_ahead()
         nextitem = self._later()
-        strand = pool.next_strand
-        self._reporter.announce(test, strand)
+        is_alone = not self._runs
+        strand = pool.begin(test)
+        if pool is self._pool:
+            self._pace.begin(test, now)
+        if self._tells_at_once:
+            self._reporter.begin(test, strand)
+        else:
+            self._reporter.announce(test, strand)
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
         item = self.items[test]
-        if not self._runs:
+        if is_alone and not self._tells_at_once:
             self._tell_begin(item)
-        pool.start(Job(test, item, lambda: self._run(test, strand, nextitem)))
+        return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
 
     def _tell_begin(self, item: pytest.Item) -> None:
         """Nothing runs beside it as yet: its line is to stand above what it prints."""
@@ -242,7 +325,7 @@ class ThreadStrands(MainStrand):
         """In a strand."""
         self._claim.set(test, strand, threading.get_ident())
         item = self.items[test]
-        with owned(item):
+        with nullcontext() if self._isolation is None else owned(item):
             self._protect(item, nextitem)
 
     def _around(self, instance: Any) -> AbstractContextManager[None]:
@@ -265,7 +348,7 @@ class ThreadStrands(MainStrand):
 
     def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
         """All that are there: meanwhile nothing is isolated."""
-        with self._isolation.lifted():
+        with nullcontext() if self._isolation is None else self._isolation.lifted():
             while self._aside and not self._must_stop():
                 test = self._aside.popleft()
                 self._reporter.begin(test)
@@ -292,23 +375,33 @@ class ThreadStrands(MainStrand):
 
     def _tell_of_ends(self) -> None:
         """What tests on strands have reported, told as if they had run here."""
-        self._pool.hush()
-        while (over := self._pool.take_over()) is not None:
+        while self._over:
+            over = self._over.popleft()
+            self._free(over)
             self._tell(over)
-        while self._tasks is not None and (over := self._tasks.take_over()) is not None:
-            self._tell(over)
+        while self._tasks is not None and (ended := self._tasks.take_over()) is not None:
+            self._tell(ended)
+
+    def _free(self, over: Over) -> None:
+        self._pool.end(over.test)
+        self._pace.end(over.test, self._reporter.clock())
 
     def _tell(self, over: Over) -> None:
-        self._reporter.resume(over.test)
-        for call in over.reports:
-            call()
-        self._begun.discard(self.items[over.test].nodeid)
+        if not self._tells_at_once:
+            self._reporter.resume(over.test)
+            for call in over.reports:
+                call()
+            self._begun.discard(self.items[over.test].nodeid)
         if over.error is None:
             self._end(self.items[over.test], over.cpu, over.waited)
-            self._reporter.speech.flush()
-        elif self._error is None:
-            with self._news:
-                self._error = over.error
+        else:
+            self._fail(over.error, at_once=isinstance(over.error, _AT_ONCE))
+
+    def _fail(self, error: BaseException, *, at_once: bool) -> None:
+        """It ends the run: the main thread raises it."""
+        with self._news:
+            if self._error is None:
+                self._error, self._ends_at_once = error, at_once
                 self._is_stopping = True
                 self._tell_news()
 
@@ -319,7 +412,6 @@ class ThreadStrands(MainStrand):
         while self._wants_tests():
             record = self._queue.read()
             if record is None:
-                self._ask_once()
                 return
             self._take_in(record)
             if record < 0:
@@ -340,6 +432,14 @@ class ThreadStrands(MainStrand):
             return not (self._has_planned or self._aside or self._runs)
         return len(self._planned) + len(self._planned_tasks) < self._strands
 
+    def _can_use_more(self) -> bool:
+        """Whether something waits for what comes next in the queue."""
+        if not self._wants_tests():
+            return False
+        if self._wanting or (self._pool.has_room and not self._planned):
+            return True
+        return bool(self._tasks and self._tasks.has_room and not self._planned_tasks)
+
     def _take_in(self, record: int) -> None:
         self._has_asked = False
         with self._news:
@@ -351,8 +451,10 @@ class ThreadStrands(MainStrand):
                 self._answer = record
             if record <= KEEP:  # it is for a test to come that the session's fixtures stand
                 self._tree.plan(self._session)
-            else:
+                self._keeps_session = True
+            elif self._keeps_session:
                 self._tree.forget(self._session)
+                self._keeps_session = False
             self._tell_news()
 
     def _queue_for(self, test: int) -> deque[int]:
@@ -363,29 +465,31 @@ class ThreadStrands(MainStrand):
         return self._planned
 
     def _ask_once(self) -> None:
-        """Ask for more where something waits for it, and nothing else is left to do."""
-        if self._has_asked or self._answer is not None or self._knows():
-            return
-        if self._wanting or self._pool.has_room or (self._tasks and self._tasks.has_room):
+        """Ask for more where nothing else is left to do."""
+        if not (self._has_asked or self._answer is not None or self._knows()):
             self._has_asked = True
             self._reporter.speech.say(m.Asking(self._reporter.clock()))
 
     def _wait_for_news(self) -> None:
-        """Wait until a test is over, or for the next record of the queue, if one can be used."""
-        self._reporter.speech.flush()
-        if self._is_stopping and not self._runs:
+        """Wait until a thread rings, or for the next record of the queue, if one can be used."""
+        with self._news:
+            self._reporter.speech.flush()
+            can_use_more = self._can_use_more()
+            is_left = self._is_stopping and not self._runs
+            is_due = self._is_due(self._pool, self._planned)
+        seconds = self._pace.pause() if is_due else None
+        if is_left:
             self._answer = self._wait()
-        elif self._wants_tests():
-            self._ask_once()  # what was planned may have begun since the queue was read
-            self._wait_at(self._either, self._queue.descriptor, self._pool.bell)
+        elif can_use_more:
+            self._wait_at(self._either, seconds, self._queue.descriptor, self._pool.bell)
         else:
-            self._wait_at(self._bell, self._pool.bell)
+            self._wait_at(self._bell, seconds, self._pool.bell)
 
-    def _wait_at(self, poll: select.poll, *descriptors: int) -> None:
-        if self._tasks is None:
-            poll.poll()
+    def _wait_at(self, poll: select.poll, seconds: float | None, *descriptors: int) -> None:
+        if self._tasks is not None:
+            self._tasks.turn(descriptors, seconds)
         else:
-            self._tasks.turn(descriptors)
+            poll.poll(None if seconds is None else 1000 * seconds)
 
     def _knows(self) -> bool:
         """Whether it is known what comes next: some test, or none."""
@@ -410,8 +514,11 @@ class ThreadStrands(MainStrand):
     def _wait_to_know(self) -> None:
         with self._news:
             self._wanting += 1
-            self._pool.ring()
             try:
+                if not self._main_deals:
+                    self._read_queue()
+                if not self._is_decided():
+                    self._pool.ring()
                 self._news.wait_for(self._is_decided)
             finally:
                 self._wanting -= 1
@@ -461,7 +568,9 @@ class ThreadStrands(MainStrand):
                 self._bell.poll(1000 * left)
             else:
                 self._tasks.turn([self._pool.bell], left)
-            self._tell_of_ends()
+            self._pool.hush()
+            with self._news:
+                self._tell_of_ends()
         if is_from_outside and isinstance(self._error, KeyboardInterrupt):
             raise self._error
         if is_from_outside and place is not None:

@@ -123,7 +123,8 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
     """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
     able to stand beside others."""
     threads, tasks = at_once(session.config)
-    if not threads + tasks and "pytest_braid.compat.threaded" not in sys.modules:
+    nests = "pytest_braid.compat.threaded" in sys.modules
+    if not threads + tasks and not nests:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands
 
@@ -138,6 +139,7 @@ def _strand(session: pytest.Session, *given: Any) -> MainStrand:
         tasks=tasks,
         asides=asides,
         timeout=None if timeout is None else TimeLimit(*timeout),
+        nests=nests,
     )
 
 
