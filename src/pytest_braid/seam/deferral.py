@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ Outbox = Callable[[], list[Call] | None]
 """Where calls of the running code wait; ``None`` if they need not."""
 
 
-def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> None:
+def defer(config: pytest.Config, outbox: Outbox, begun: Collection[str] = ()) -> None:
     """Let calls of the reporting hooks wait wherever ``outbox`` says so. That a test begins is not
     told once more if its node id is among ``begun``."""
     dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox, begun))
@@ -42,7 +42,7 @@ def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> 
         dress(handler, {name: _late(kind, name, outbox) for name in _LIVE_CALLS})
 
 
-def _waiting(kind: Any, outbox: Outbox, begun: Container[str]) -> dict[str, Any]:
+def _waiting(kind: Any, outbox: Outbox, begun: Collection[str]) -> dict[str, Any]:
     def call(self: Any, **given: Any) -> Any:
         waiting = outbox()
         if waiting is None:
