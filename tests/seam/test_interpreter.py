@@ -270,17 +270,6 @@ KEPT = Cycle(Odd())
     assert printed_by(AT_EXIT.replace("{name}", kept)) == ["frozen: False"]
 
 
-@pytest.mark.parametrize(("answer", "has_lock"), [(None, True), (True, True), (False, False)])
-def test_an_interpreter_that_cannot_be_without_its_lock_has_it(
-    monkeypatch: pytest.MonkeyPatch, answer: bool | None, has_lock: bool
-) -> None:
-    if answer is None:
-        monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
-    else:
-        monkeypatch.setattr(sys, "_is_gil_enabled", lambda: answer, raising=False)
-    assert interpreter.has_global_lock() is has_lock
-
-
 def printed_by(program: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True

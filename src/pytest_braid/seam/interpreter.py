@@ -56,13 +56,6 @@ def flags() -> list[str]:
     return found
 
 
-def has_global_lock() -> bool:
-    """Whether one thread computes at a time. Free-threaded builds have the question, and mostly no
-    lock."""
-    ask = getattr(sys, "_is_gil_enabled", None)
-    return ask is None or bool(ask())
-
-
 def let_interrupt() -> None:
     """Answer SIGINT even if this process was started with it ignored, as shells start what runs in
     the background: it is the controller that sends it."""

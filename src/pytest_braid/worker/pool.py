@@ -18,9 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_braid.fixtures.gate import waits
-from pytest_braid.seam.interpreter import has_global_lock
 from pytest_braid.worker.outbox import Call, outbox
-from pytest_braid.worker.pace import Pace
 
 _ROOM = 4096
 
@@ -53,7 +51,6 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._pace = Pace(has_lock=has_global_lock())
         self._jobs: SimpleQueue[tuple[int, Job, contextvars.Context] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._free = list(range(size, 0, -1))
@@ -68,20 +65,10 @@ class Pool:
         # Bound here, before a test can patch the modules.
         self._write, self._read = os.write, os.read
         self._cpu = time.thread_time
-        self._clock = time.monotonic
 
     @property
     def has_room(self) -> bool:
         return bool(self._free)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the next test is to begin now, if there is room."""
-        return self._pace.has_room(self._clock())
-
-    def pause(self) -> float:
-        """Seconds after which it may be, though nothing has happened."""
-        return self._pace.pause()
 
     @property
     def next_strand(self) -> int:
@@ -92,7 +79,6 @@ class Pool:
         """Have a test run, in a copy of this thread's context."""
         strand = self._free.pop()
         self.running[job.test] = strand
-        self._pace.begin(job.test, self._clock())
         if len(self._threads) < len(self.running):
             self._add_thread()
         self._jobs.put((strand, job, contextvars.copy_context()))
@@ -140,7 +126,6 @@ class Pool:
             return None
         over = self._over.popleft()
         del self.running[over.test]
-        self._pace.end(over.test)
         self._free.append(over.strand)
         return over
 

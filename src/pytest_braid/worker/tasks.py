@@ -90,9 +90,6 @@ class Tasks:
     def has_room(self) -> bool:
         return bool(self._free)
 
-    is_due = True
-    """Tasks give way by themselves."""
-
     @property
     def next_strand(self) -> int:
         return self._free[-1]

@@ -47,9 +47,8 @@ _GRACE = 0.5
 
 
 class ThreadStrands(MainStrand):
-    """Takes tests from the queue and runs many of them at once: up to ``threads`` in threads, if
-    they seem to wait for something (``worker.pace``), and up to ``tasks`` async ones as tasks of
-    one event loop.
+    """Takes tests from the queue and runs many of them at once: up to ``threads`` in threads, and
+    up to ``tasks`` async ones as tasks of one event loop.
 
     The main thread deals them out, runs the event loop, and tells what tests have reported, one
     test after another. A test that steps aside (``asides`` says why) is yielded to whoever runs the
@@ -188,7 +187,7 @@ class ThreadStrands(MainStrand):
             self._start_in(self._tasks, self._planned_tasks)
 
     def _start_in(self, pool: Pool | Tasks, planned: deque[int]) -> None:
-        while planned and pool.has_room and pool.is_due:
+        while planned and pool.has_room:
             if self._limit.is_doubtful() or self._must_stop():
                 return
             self._start(pool, planned.popleft())
@@ -382,12 +381,10 @@ class ThreadStrands(MainStrand):
             self._wait_at(self._bell, self._pool.bell)
 
     def _wait_at(self, poll: select.poll, *descriptors: int) -> None:
-        is_waiting = bool(self._planned) and self._pool.has_room
-        seconds = self._pool.pause() if is_waiting else None
         if self._tasks is None:
-            poll.poll(None if seconds is None else 1000 * seconds)
+            poll.poll()
         else:
-            self._tasks.turn(descriptors, seconds)
+            self._tasks.turn(descriptors)
 
     def _knows(self) -> bool:
         """Whether it is known what comes next: some test, or none."""
