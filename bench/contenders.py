@@ -17,6 +17,7 @@ from bench.measure import BenchError
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = REPOSITORY / ".bench-venvs"
 CHECKOUT = str(REPOSITORY)
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

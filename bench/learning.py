@@ -1,15 +1,19 @@
-"""What a run gains from earlier ones, from keeping tests together, and from more workers."""
+"""What a run gains from earlier ones, from keeping tests together, and from workers, and strands,
+that fit the work."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.contenders import BRAID, Installed
-from bench.figures import Spread, spread
+from bench.contenders import BRAID, CORES, Contender, Installed, install
+from bench.figures import Spread, lower_bound, spread
 from bench.measure import BenchError
-from bench.stage import Stage
-from bench.suites import LATE, PARAMETERS, SLEEPING
+from bench.stage import Stage, longest_test
+from bench.suites import LATE, MIXED, PARAMETERS, SLEEPING
+from bench.tasks import ASYNCIO
+
+ASYNCIO_XDIST = Contender("asyncio-xdist", ("pytest-asyncio", "pytest-xdist"), parallel=True)
 
 _LANES = 2
 """Workers of the runs that are compared with a bound."""
@@ -69,6 +73,34 @@ def adaptive(
         stage.workers = "adaptive"
         own = stage.run(BRAID.name).wall
         return {f"{name} -n auto": wall / own for name, wall in walls.items()}
+
+    one_round()  # warms up
+    return _by_name([one_round() for _ in range(rounds)])
+
+
+def mixed(
+    contenders: Mapping[str, Installed], directory: Path, *, rounds: int, size: float = 1.0
+) -> dict[str, Spread]:
+    """Wall of a suite of tests that compute, block or await, by the lower bound: of its longest
+    test, and of what the serial run (with pytest-asyncio) computes."""
+    others = {name: one for name, one in _braid_and(contenders).items() if name == "plain"}
+    peers = [ASYNCIO, ASYNCIO_XDIST]
+    installed = {**others, BRAID.name: contenders[BRAID.name], **install(peers)}
+    stage = Stage(MIXED, installed, directory / "mixed", size)
+    junit = directory / "mixed.xml"
+
+    def one_round() -> dict[str, float]:
+        serial = stage.run(ASYNCIO.name, f"--junitxml={junit}")
+        collect = stage.collect()
+        longest = longest_test(junit.read_text())
+        bound = lower_bound(
+            longest_test=longest, plain_cpu=serial.cpu, collect=collect, cores=CORES
+        )
+        stage.workers = "auto"
+        other = stage.run(ASYNCIO_XDIST.name).wall
+        stage.workers = "adaptive"
+        own = stage.run(BRAID.name, "--tasks=100").wall
+        return {"-n adaptive --tasks": own / bound, "pytest-asyncio, -n auto": other / bound}
 
     one_round()  # warms up
     return _by_name([one_round() for _ in range(rounds)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bench.contenders import Installed
+from bench.contenders import CORES, Installed
 from bench.figures import Figures, Spread, others_load, round_bound, spread, summarise
-from bench.learning import adaptive, fixtures, history
+from bench.learning import adaptive, fixtures, history, mixed
 from bench.measure import Usage
 from bench.specials import (
     controller_cpu,
@@ -29,8 +28,6 @@ from bench.stage import Stage
 from bench.suites import SCENARIOS
 from bench.table import scenario_table, special_table
 from bench.tasks import task_cpu, task_memory, task_wakeups, tasks
-
-CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,7 @@ SPECIALS = {
     "history": Special("one 6 s test last, -n 2, wall by two lanes' bound", "%", 100, history, 9),
     "fixtures": Special("ten parameters, -n 2, wall of what plain needs", "%", 100, fixtures, 9),
     "adaptive": Special("200 sleeping tests, -n adaptive: times as fast", "x", 1, adaptive, 9),
+    "mixed": Special("CPU, blocking and async, wall by the lower bound", "%", 100, mixed, 9),
     "tasks": Special("200 waiting async tests, wall above collection", "s", 1, tasks, 5),
     "task-cpu": Special("5,000 async tests, CPU of pytest-asyncio's", "%", 100, task_cpu, 5),
     "task-memory": Special("1,000 live async tests, memory of each", "kB", 1e-3, task_memory, 3),

@@ -248,6 +248,25 @@ def sleeping(directory: Path, size: float) -> int:
     return _write_modules(directory, ["time.sleep(0.15)"] * scaled(200, size), per_module=50)
 
 
+def mixed(directory: Path, size: float) -> int:
+    """The suites ``uneven`` and ``blocking``, and as many async tests that wait as long."""
+    amounts, waits, count = random.Random(1), random.Random(2), scaled(100, size)
+    burns = [f"burn({amounts.expovariate(40):.4f})" for _ in range(count)]
+    pauses = [waits.uniform(0.005, 0.045) for _ in range(count)]
+    blocks = [f"time.sleep({pause:.4f})" for pause in pauses]
+    awaits = [f"await asyncio.sleep({pause:.4f})" for pause in pauses]
+    tests = _write_modules(directory, [*burns, *blocks], per_module=10)
+    write_ini(directory, "pythonpath = .", "asyncio_mode = auto")
+    for first in range(0, count, 10):
+        bodies = [
+            f"async def test_{number:03}():\n    {body}\n"
+            for number, body in enumerate(awaits[first : first + 10])
+        ]
+        file = directory / f"test_async_{first // 10:03}.py"
+        file.write_text("\n\n".join(["import asyncio\n", *bodies]))
+    return tests + count
+
+
 def crashing(directory: Path, size: float) -> int:
     """100 tests that wait 10 ms; the one in the middle kills its process."""
     bodies = ["time.sleep(0.01)"] * scaled(100, size)
@@ -272,6 +291,7 @@ WAITING = Scenario("waiting", "sleeping tests and fixtures", 1, waiting)
 LATE = Scenario("late", "one long test last, waiting", 2, late)
 PARAMETERS = Scenario("parameters", "ten parameters of a module fixture", 2, parameters)
 SLEEPING = Scenario("sleeping", "200 sleeping tests", 2, sleeping)
+MIXED = Scenario("mixed", "CPU, blocking and async", 2, mixed)
 CRASHING = Scenario("crashing", "a test kills its process", 2, crashing)
 ONCE = Scenario("once", "a session fixture of 3 s", 8, shared_setup)
 LARGE = Scenario("large", "a session fixture of 100 MB", 4, shared_value)

@@ -83,7 +83,12 @@ def test_no_module_of_a_run_with_workers_has_its_assertions_rewritten(tmp_path: 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "pytest_braid.plugin", "-n1"],
         cwd=tmp_path,
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
+        env=os.environ
+        | {
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "",
+            "PYTEST_DEBUG_TEMPROOT": str(tmp_path),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -455,6 +455,7 @@ class Stage:
         return inherited | {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": str(INSIDE),
+            "PYTEST_DEBUG_TEMPROOT": str(self.base),  # what others have left there takes minutes
             "PYTHONDONTWRITEBYTECODE": "1",
             "E2E_NOTES": str(folder),
             **self.env,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -463,6 +464,20 @@ def test_two_runs_at_once_in_one_folder(stage: Stage, start: str) -> None:
     for ended in [run.end() for run in runs]:
         assert (ended.exit, ended.counts) == (1, {"passed": 39, "failed": 1})
         assert ended.ran == Counter(map(str, range(40)))
+
+
+def test_no_run_of_a_test_tidies_what_other_runs_have_left(stage: Stage) -> None:
+    """pytest ends with that (before 9.2 behind its last line), and the directory of a whole suite
+    takes minutes."""
+    others = stage.base / "others"
+    root = others / f"pytest-of-{getpass.getuser()}"
+    oldest, *_ = kept = [root / f"pytest-{number}" for number in range(4)]
+    for path in kept:
+        path.mkdir(mode=0o700, parents=True)
+    stage.env["TMPDIR"] = str(others)
+    stage.write(test_a="def test_a(tmp_path): assert tmp_path.is_dir()")
+    ended = stage.prepare(basetemp=False).start().end()
+    assert (ended.exit, oldest.exists()) == (0, True)
 
 
 def test_many_runs_leave_only_three_temporary_directories(stage: Stage) -> None:

@@ -117,6 +117,8 @@ PRINTS = """
             if "test_many[7" in nodeid: print("printed by a conftest")
             if "test_many[60]" in nodeid:  # to the last column, and not beyond
                 print("\\n" + "x" * os.get_terminal_size(1).columns, end="", flush=True)
+            if "test_many[10]" in nodeid: print("\\na\\x1b[70C", end="", flush=True)
+            if "test_many[30]" in nodeid: print("\\na" + "\\t" * 9, end="", flush=True)
             if "test_many[8" in nodeid: print("half a line", end="", file=sys.stderr, flush=True)
 """
 

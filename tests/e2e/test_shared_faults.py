@@ -444,6 +444,82 @@ def test_ctrl_c_breaks_a_setup_off(stage: Stage) -> None:
     once(run, "base", "server")
 
 
+def test_ctrl_c_that_comes_before_the_host_has_begun_breaks_its_setup_off(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): note("up server"); hold("never"); yield 1; note("down server")
+        """,
+        test_a="""
+        first = [True]  # of those that are forked from here: it is the host
+        os.register_at_fork(
+            before=lambda: first.append(len(first) == 1),
+            after_in_child=lambda: first[-1] and hold("born"),
+        )
+        def test_server(server): pass
+        def test_other():
+            try: hold("never")
+            except KeyboardInterrupt: note("interrupted"); raise
+        """,
+    )
+    running = stage.start(gates=("never", "born"))
+    running.expect("holding born", "holding never")
+    running.send_to_group(signal.SIGINT)
+    running.expect("interrupted")  # behind the host, which was sent its signal before
+    running.release("born")
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert ups_and_downs(run) == []
+
+
+def test_ctrl_c_while_a_spawned_host_collects_ends_the_run(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): note("up server"); hold("never"); yield 1; note("down server")
+        """,
+        test_a="""
+        if os.environ.get("PYTEST_XDIST_WORKER") == "shared": hold("host")
+        def test_server(server): pass
+        def test_other(): hold("never")
+        """,
+    )
+    running = stage.prepare("--start-method=spawn")
+    running.gate("never", "host")
+    running.start()
+    running.expect("holding host", "holding never")
+    running.send_to_group(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert ups_and_downs(run) == []
+
+
+def test_after_ctrl_c_no_setup_goes_on_that_was_waited_for(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server(): note("up server"); hold("never"); yield 1
+        @pytest_braid.shared_fixture
+        def client(): note("up client"); hold("never"); yield 1
+        """,
+        test_a="""
+        def test_server(server): pass
+        def test_client(request):
+            note("asks")
+            request.getfixturevalue("client")
+        """,
+    )
+    running = stage.start(gates=("never",))
+    running.expect("up server", "asks")
+    running.send_to_group(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert ups_and_downs(run)[0] == "up server"
+
+
 def test_ctrl_c_twice_leaves_it_torn_down(stage: Stage) -> None:
     stage.write(
         conftest=SERVER,

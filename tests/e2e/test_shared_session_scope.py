@@ -291,6 +291,72 @@ def test_when_the_last_user_crashes_one_more_worker_leaves_as_the_last(
     assert "not cleaned up" not in run.text
 
 
+SERVED = """
+from pytest_braid import shared_fixture
+from pytest_shared_session_scope import CleanupToken, SetupToken, shared_session_scope_json
+@shared_fixture
+def server():
+    note("up server")
+    yield "address"
+    note("down server")
+@shared_session_scope_json()
+def table(request):
+    server = request.getfixturevalue("server")
+    data = yield
+    if data is SetupToken.FIRST:
+        data = f"table at {server}"
+    token = yield data
+    note("leave", data, token)
+"""
+"""A fixture whose end needs one that the whole run shares."""
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["asks", "names"])
+@pytest.mark.parametrize(
+    "options", [["-n1"], ["-n2"], ["-n1", "--start-method=spawn"], ["-n1", "-x"]]
+)
+def test_what_it_was_made_with_stands_until_one_more_worker_has_left_as_the_last(
+    stage: Stage, options: list[str], asks: bool
+) -> None:
+    conftest = SERVED
+    if not asks:
+        conftest = conftest.replace("table(request)", "table(server)").replace(
+            '    server = request.getfixturevalue("server")\n', ""
+        )
+    stage.write(
+        conftest=conftest,
+        test_a="""
+        def test_1(table): os._exit(3)
+        def test_2(): pass
+        """,
+    )
+    run = stage.run(*options, workers=None)
+    assert run.exit == 1
+    assert run.notes == [
+        "up server",
+        "leave table at address CleanupToken.LAST",
+        "down server",
+    ], run.text
+    assert "not cleaned up" not in run.text
+
+
+def test_of_several_values_that_are_left_each_has_what_it_was_made_with(stage: Stage) -> None:
+    stage.write(
+        conftest=SERVED.replace("json()", "json(params=[1, 2])"),
+        test_a="""
+        @pytest.mark.parametrize("n", range(4))
+        def test_1(n, table): note("ran", n)
+        def test_2(): note("ran 2")
+        """,
+    )
+    run = stage.run("--forked", workers=2)
+    assert run.exit == 0, run.text
+    assert (run.notes.count("leave table at address CleanupToken.LAST"), run.notes[-1]) == (
+        2,
+        "down server",
+    )
+
+
 def test_who_dies_as_the_last_is_told_of_with_the_fixture(stage: Stage) -> None:
     stage.write(
         conftest=CONFTEST + "    if token is CleanupToken.LAST: os._exit(3)\n",

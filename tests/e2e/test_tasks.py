@@ -331,6 +331,61 @@ def test_async_setup_functions_are_awaited(stage: Stage) -> None:
 # --- marks and modes --------------------------------------------------------------------------
 
 
+ANYIO = """
+    import inspect
+    @pytest.fixture(scope="module")
+    def anyio_backend(): return "asyncio"
+    class OnBackend:  # what anyio's plugin does with an async fixture, without the loop
+        @pytest.hookimpl(wrapper=True)
+        def pytest_fixture_setup(self, fixturedef, request):
+            function = fixturedef.func
+            if inspect.iscoroutinefunction(function) and "anyio_backend" in request.fixturenames:
+                backend = request.getfixturevalue("anyio_backend")
+                fixturedef.func = lambda: f"of anyio, on {backend}"
+            try: return (yield)
+            finally: fixturedef.func = function
+    def pytest_configure(config): config.pluginmanager.register(OnBackend())
+    @pytest.fixture
+    async def of_function(): return "ours"
+    @pytest.fixture(scope="module")
+    async def of_module(): return "ours"
+"""
+
+
+@pytest.mark.parametrize("threads", [[], ["--threads=2"]], ids=["tasks", "threads"])
+@pytest.mark.parametrize("fixture", ["of_function", "of_module"])
+def test_of_a_sync_test_async_fixtures_of_another_backend_stay_with_anyio(
+    stage: Stage, fixture: str, threads: list[str]
+) -> None:
+    stage.write(
+        conftest=ANYIO,
+        test_trio=f"""
+        @pytest.fixture(scope="module")
+        def anyio_backend(): return "trio"
+        def test_fixture(anyio_backend, {fixture}): note("by fixture", {fixture})
+        """,
+        test_options=f"""
+        backends = [("asyncio", {{"debug": True}})]
+        @pytest.mark.parametrize("anyio_backend", backends, scope="module")
+        def test_param(anyio_backend, {fixture}): note("by parameter", {fixture})
+        """,
+        test_asyncio=f"""
+        def test_same(anyio_backend, {fixture}): note("asyncio", {fixture})
+        """,
+        test_without=f"""
+        def test_none({fixture}): note("without", {fixture})
+        """,
+    )
+    run = stage.run("--tasks=4", *threads, workers=1)
+    assert run.counts == {"passed": 4}, run.text
+    assert sorted(run.notes) == [
+        "asyncio ours",
+        "by fixture of anyio, on trio",
+        "by parameter of anyio, on ('asyncio', {'debug': True})",
+        "without ours",
+    ]
+
+
 def test_marks_and_modes_say_which_tests_are_ours(stage: Stage) -> None:
     stage.write(
         test_a="""

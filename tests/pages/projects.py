@@ -72,6 +72,8 @@ class Project:
         self.folder.mkdir()
         self._tools = base / "tools"
         self._tools.mkdir()
+        self._temporary = base / "temporary"
+        self._temporary.mkdir()
         uv = self._tools / "uv"
         uv.write_text(UV, encoding="utf-8")
         uv.chmod(0o755)
@@ -110,6 +112,7 @@ class Project:
         return kept | {
             "PATH": os.pathsep.join(path),
             "PYTHONUNBUFFERED": "1",  # errors stand where they were written, as on a terminal
+            "PYTEST_DEBUG_TEMPROOT": str(self._temporary),  # others leave much in the usual one
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }

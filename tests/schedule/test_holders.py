@@ -355,3 +355,39 @@ def test_each_value_has_one_end_for_each_beginning(found: list[tuple[int, str, b
         # Who dies as the last was told, and so it is lost.
         assert play.firsts[value] == play.lasts[value], lost
         assert lost[value] <= play.lasts[value]
+
+
+def test_a_value_is_an_orphan_from_its_last_user_s_death_until_one_more_is_through() -> None:
+    holders = Holders()
+    enter(holders, 0)
+    assert holders.orphans(without=0) == [], "it is not made"
+    made(holders, 0)
+    assert (holders.orphans(), holders.orphans(without=0)) == ([], [A])
+    holders.gone(0, "it crashed")
+    assert holders.orphans() == [A]
+    assert settle(holders, 1) == [A]
+    enter(holders, 1)
+    assert holders.orphans() == [A], "it may ask for more while it enters"
+    depart(holders, 1)
+    assert holders.orphans() == []
+    ended(holders, 1)
+    assert holders.orphans() == []
+
+
+def test_a_value_would_be_an_orphan_if_who_waits_to_be_the_last_died() -> None:
+    holders = Holders()
+    for asker in (0, 1):
+        enter(holders, asker)
+    made(holders, 0)
+    depart(holders, 0)
+    depart(holders, 1)
+    assert (holders.orphans(), holders.orphans(without=1)) == ([], [A])
+    holders.gone(1, "it crashed")
+    assert holders.orphans() == [A]
+
+
+def test_what_is_returned_leaves_no_orphan() -> None:
+    holders = Holders()
+    holders.handle(0, h.Enter(1, "f", A, False))
+    made(holders, 0)
+    assert holders.orphans(without=0) == []

@@ -224,6 +224,44 @@ def test_a_share_is_found_among_those_of_the_test_first() -> None:
 # --- random runs ----------------------------------------------------------------------------------
 
 
+def test_a_run_that_stops_sets_nothing_up_that_was_waited_for() -> None:
+    shares = Shares([share("a"), share("b")], {0: [0]}, askers=[1])
+    shares.joined(GW0)
+    shares.start()
+    shares.began(1, GW0)
+    assert shares.borrow(GW0, 7, 1, 1) == shares.stop() == shares.cancel(GW0, 7) == []
+    assert shares.set_up(0, is_up=False) == [Settled(0)]
+    assert shares.phase(1) is Phase.UNUSED
+
+
+def test_a_run_that_stops_sets_up_what_is_waited_for() -> None:
+    shares = Shares([share("a"), share("b")], {0: [0]}, askers=[1])
+    shares.joined(GW0)
+    shares.start()
+    shares.began(1, GW0)
+    assert shares.borrow(GW0, 7, 1, 1) == shares.stop() == []
+    assert shares.set_up(0, is_up=False) == [Settled(0), SetUp(1, 1)]
+
+
+def test_what_is_kept_stands_until_it_is_not_although_nobody_may_use_it() -> None:
+    shares = ready({0: [1]})
+    shares.began(1, GW0)
+    shares.borrow(GW0, 7, 0, 1)
+    assert shares.held_by(GW0) == {0}
+    assert shares.held_by(GW1) == frozenset()
+    assert shares.keep([0]) == shares.left(GW0) == shares.over(1) == shares.stop() == []
+    assert shares.borrow(GW1, 3, 0, 1) == [Lend(0, GW1, 3)]
+    assert shares.keep([]) == []
+    assert shares.give_back(GW1, 3, 4) == [TearDown(0)]
+
+
+def test_what_is_kept_no_more_is_torn_down() -> None:
+    shares = ready({0: [1]})
+    shares.keep([0])
+    assert shares.over(1) == shares.keep([0]) == []
+    assert shares.keep([]) == [TearDown(0)]
+
+
 @dataclass
 class SimWorker:
     number: int

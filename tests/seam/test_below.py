@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from pytest_braid.seam.below import Below
+from pytest_braid.seam.below import Below, column_after
 
 
 class Terminal:
@@ -60,8 +60,8 @@ def below(terminal: Terminal) -> Iterator[Below]:
 def test_what_fits_into_the_line_leaves_the_block_alone(below: Below, terminal: Terminal) -> None:
     below.draw([[("one", "")]])
     assert "one\x1b[K\x1b[J\x1b8" in terminal.written()
-    terminal.file.write("\x1b[32m.\x1b[0m" * 19)
-    assert terminal.written() == "\x1b[32m.\x1b[0m" * 19
+    terminal.file.write("\x1b[32m.\x1b[0m\a" * 19)
+    assert terminal.written() == "\x1b[32m.\x1b[0m\a" * 19
 
 
 @pytest.mark.parametrize("text", ["a line\n", "." * 20, "\r", "\u6f22" * 10])
@@ -70,6 +70,52 @@ def test_what_does_not_takes_it_away_first(below: Below, terminal: Terminal, tex
     terminal.written()
     terminal.file.write(text)
     assert terminal.written().startswith("\x1b[J" + text.rstrip("\n"))
+
+
+def test_a_tab_takes_the_columns_to_the_next_stop(below: Below, terminal: Terminal) -> None:
+    below.draw([[("one", "")]])
+    terminal.file.write("a\t")
+    terminal.file.write("." * 11)
+    assert "\x1b[J" not in terminal.written()[-len("a\t" + "." * 11) :]
+    terminal.file.write(".")
+    assert terminal.written() == "\x1b[J."
+
+
+@pytest.mark.parametrize("text", ["a\b", "\x1b[2C", "\x1b[2K", "\u6f22\v"])
+def test_where_the_cursor_may_be_anywhere_the_block_is_taken_away_first(
+    below: Below, terminal: Terminal, text: str
+) -> None:
+    below.draw([[("one", "")]])
+    terminal.written()
+    terminal.file.write(text)
+    assert terminal.written().startswith("\x1b[J" + text[:1])
+    below.draw([[("one", "")]])
+    assert terminal.written() == "", "it could be at the end of the line"
+    terminal.file.write("\n.")
+    below.draw([[("one", "")]])
+    terminal.written()
+    terminal.file.write(".")
+    assert terminal.written() == ".", "it is known again"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "after"),
+    [
+        ("\t", 0, 8),
+        ("\t", 7, 8),
+        ("\t", 8, 16),
+        ("a\tb", 3, 9),
+        ("\t", 17, 19),
+        ("\t\t\t\t", 0, 19),
+        ("\t", 20, 19),
+        ("\t", 23, 28),
+        ("\u6f22\t", 0, 8),
+        ("\b", 3, None),
+        (".", None, None),
+    ],
+)
+def test_where_the_cursor_is_then(text: str, column: int | None, after: int | None) -> None:
+    assert column_after(text, column, 20) == after
 
 
 def test_what_follows_is_written_as_it_is(below: Below, terminal: Terminal) -> None:

@@ -57,6 +57,8 @@ class Screen:
         self._heading = b""
         self.make_room: Callable[[], None] = lambda: None
         """Called before anything is written: it may stand where it goes."""
+        self.wrote: Callable[[bytes], None] = lambda _: None
+        """Called with what has been written."""
         self.open: Pipe | None = None
         """Whose last line has no end yet."""
 
@@ -81,6 +83,13 @@ class Screen:
             self.open = None
             self._write(b"\n")
 
+    @property
+    def is_terminal(self) -> bool:
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except (AttributeError, ValueError):
+            return False
+
     def _ends_a_line(self) -> bool:
         try:
             return self.open is None and self._end_line()
@@ -94,6 +103,7 @@ class Screen:
         try:
             if self._stream is not None:
                 write(self._stream, data)
+                self.wrote(data)
         except (OSError, ValueError):
             self._stream = None
 
@@ -238,10 +248,13 @@ class Live:
         self._pipes: dict[int, Pipe] = {}
         self._of: dict[int, list[Pipe]] = {}
 
-    def let(self, make_room: Callable[[], None]) -> None:
-        """From now on have somebody make room for what is shown."""
+    def let(self, make_room: Callable[[], None], wrote: Callable[[bytes], None]) -> None:
+        """From now on have somebody make room for what is shown, and tell him what a terminal has
+        shown."""
         for screen in self._screens:
             screen.make_room = make_room
+            if screen.is_terminal:
+                screen.wrote = wrote
 
     def expect(self, workers: int) -> None:
         """So many will print beside each other: a worker that is alone needs no name."""

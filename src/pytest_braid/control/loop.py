@@ -14,6 +14,7 @@ from typing import assert_never
 import pytest
 
 from pytest_braid.control.audience import Audience
+from pytest_braid.control.crew import Crew, Order
 from pytest_braid.control.desk import Desk
 from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
@@ -34,7 +35,6 @@ from pytest_braid.schedule.scheduler import Scheduler
 from pytest_braid.seam import output
 from pytest_braid.seam.interpreter import freeze_what_is_left
 from pytest_braid.wire import messages as m
-from pytest_braid.wire.queue import END, FINISH, RETIRE
 from pytest_braid.wire.values import unpack
 
 _NAP = 0.005
@@ -88,10 +88,9 @@ class Loop:
         self._progress = progress
         self._started = started
         self._meter = meter
-        self._workers: dict[int, Worker] = {}
-        self._readable: dict[int, Worker] = {}
         self._live = zygote.live
         self._poll = self._live.poll
+        self._crew = Crew(zygote, self._slots, self._poll, self._watch, len(tests))
         self._stopping = False
         self._is_mute = False
         self._holders = Holders([test.uses for test in tests], copies)
@@ -102,10 +101,9 @@ class Loop:
             watch=self._watch,
             zygote=zygote,
             replay=replay,
+            holders=self._holders,
             tell=self._tell,
         )
-        self._newest = 0, 0
-        """The highest number of a worker, and of a slot."""
         self._has_cleaned_up = False
         self.interrupts = Interrupts()
         self.ledger = Ledger(replay, copies * len(tests))
@@ -129,7 +127,7 @@ class Loop:
             stack.callback(self._shared.close)
             if self._progress is not None:
                 stack.callback(self._progress.close)
-                self._live.let(self._progress.take_away)
+                self._live.let(self._progress.take_away, self._progress.wrote)
             self.interrupts.watch(stack)
             for source in (self.interrupts, self._zygote.channel):
                 self._poll.register(source.fileno(), select.POLLIN)
@@ -144,8 +142,8 @@ class Loop:
     def _start_all(self) -> None:
         self._shared.start()
         self._carry_out(self._scheduler.start(time.monotonic()))
-        self._started(len(self._workers))
-        for worker in list(self._workers.values()):  # spawned ones may have spoken before
+        self._started(len(self._crew))
+        for worker in self._crew:  # spawned ones may have spoken before
             self._take_messages(worker)
         self._take_zygote_messages()
 
@@ -155,9 +153,9 @@ class Loop:
         self._is_mute = self.ledger.is_excused = True
         if self.interrupts.said is None:
             self._stop("the controller failed")  # or a worker that ends could have a successor
-            for number in list(self._workers):  # what they ask from now on nobody answers
-                self._dismiss(number, Duty.FINISHING, FINISH)
-            self._zygote.interrupt(self._workers)
+            for worker in self._crew:  # what they ask from now on nobody answers
+                self._crew.finish(worker)
+            self._zygote.interrupt(self._crew.numbers)
             while not self.is_over or self._clean_up():
                 self._turn()
 
@@ -167,9 +165,8 @@ class Loop:
         if self.zygote_died or self._has_cleaned_up or not self._holders.owes:
             return False
         self._has_cleaned_up = True
-        number, slot = self._newest
-        self._start(number + 1, slot + 1)
-        self._dismiss(number + 1, Duty.FINISHING, FINISH)
+        number, slot = self._crew.newest
+        self._crew.finish(self._start(number + 1, slot + 1))
         return True
 
     def _account_for_values(self) -> None:
@@ -185,7 +182,7 @@ class Loop:
         is_printing = self._live.read(ready)
         if is_printing:  # what has been said before it was printed is there by now
             ready |= self._desk.poll(0)
-        talking = [self._readable[descriptor] for descriptor in ready & self._readable.keys()]
+        talking = self._crew.talking(ready)
         for worker in talking:
             self._hear(worker)
         if self._shared.fileno() in ready:
@@ -197,13 +194,12 @@ class Loop:
             self._forward_interrupt()
         self._watch.keep_still(self._desk.waits())
         self._watch.look(at, talking)
-        if not self._workers:
+        if not self._crew and not self._clean_up():
             self._shared.end()
         self._measure()
         self._live.show()
         freeze_what_is_left()
-        queued = [worker.queued for worker in self._workers.values()]
-        if queued and min(queued) >= _ENOUGH and not is_printing:
+        if self._crew.least_queued() >= _ENOUGH and not is_printing:
             time.sleep(_NAP)
 
     def _show_progress(self, at: float) -> float | None:
@@ -215,7 +211,7 @@ class Loop:
 
     def _measure(self) -> None:
         if self._meter is not None:
-            measured = self._meter.look(time.monotonic(), self._workers.keys())
+            measured = self._meter.look(time.monotonic(), self._crew.numbers)
             if measured is not None:
                 self._tell(measured)
 
@@ -226,7 +222,7 @@ class Loop:
             if not self._stopping:
                 self._stop("interrupted")  # first, or who catches Ctrl-C could begin another test
             self._shared.interrupt()
-            self._zygote.interrupt(self._workers.keys() - {sayer})
+            self._zygote.interrupt(self._crew.numbers - {sayer})
 
     # --- what the zygote says -----------------------------------------------------------------
 
@@ -235,34 +231,40 @@ class Loop:
         self._take_zygote_messages()
         if not alive:
             self.zygote_died = True
-            for worker in list(self._workers.values()):  # they die with it
+            for worker in self._crew:  # they die with it
                 self._hear_out(worker)
                 self.ledger.cut_short(worker)
 
     def _take_zygote_messages(self) -> None:
         for said in self._zygote.channel.waiting():
             match said:
-                case m.Exited() if said.worker in self._workers:
-                    self._died(self._workers[said.worker], said.status)
                 case m.Exited() if self._shared.owns(said.worker):
                     self._shared.exited(said.status)
+                case m.Exited():
+                    self._exited(said)
                 case m.InternalFailed():
                     self.internal_errors.append(said.text)
                 case _:
                     pass
 
+    def _exited(self, said: m.Exited) -> None:
+        worker = self._crew.get(said.worker)
+        if worker is not None:
+            self._died(worker, said.status)
+
     def _hear_out(self, worker: Worker) -> None:
-        while worker.channel.fileno() in self._readable and self._can_read(worker):
+        while self._crew.is_heard(worker) and self._can_read(worker):
             self._hear(worker)
 
     def _died(self, worker: Worker, status: int) -> None:
         """The process is gone; what it had said is still in its channel, its goodbye perhaps."""
         self._hear_out(worker)
         self._live.ended(worker)
-        if worker.number in self._workers:
+        if worker.number in self._crew.numbers:
             self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
                 self._desk.left(worker)
+                self._shared.keep()
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -276,11 +278,7 @@ class Loop:
     def _forget(self, worker: Worker) -> None:
         self._desk.close(worker)
         self._shared.left(worker)
-        self._watch.gone(worker)
-        del self._workers[worker.number]
-        descriptor = worker.channel.fileno()
-        if self._readable.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
+        self._crew.forget(worker)
 
     def _crashed(self, worker: Worker, status: int) -> None:
         suspects, is_crash = self.ledger.running(worker), worker.overrun is None
@@ -288,6 +286,7 @@ class Loop:
         why = describe_end(status) if is_crash else self._watch.explain(worker)
         error = crash_text(why) if is_crash else why
         self._desk.crashed(worker, self._with_test(running, why))
+        self._shared.keep()
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
             self._slots.down(worker.slot, error)
@@ -320,7 +319,7 @@ class Loop:
 
     def _tell_death(self, worker: Worker, died: e.WorkerDied, error: str) -> None:
         """And say what becomes of it, unless it was to be replaced anyway (``--forked``)."""
-        crashes, numbers = self._scheduler.crashes, {*self._workers}
+        crashes, numbers = self._scheduler.crashes, {*self._crew.numbers}
         self._tell(died)
         if self._scheduler.crashes == crashes or self._is_mute or self.interrupts.said is not None:
             return
@@ -330,7 +329,7 @@ class Loop:
         if self.gave_up is not None:
             lines.append(self.gave_up)
         elif not self._stopping:
-            lines.append(replacing_text(worker.name, is_needed=not self._workers.keys() <= numbers))
+            lines.append(replacing_text(worker.name, is_needed=not self._crew.numbers <= numbers))
         output.say(self._session.config, "\n".join(lines))
 
     def _with_test(self, running: int | None, why: str) -> str:
@@ -340,18 +339,17 @@ class Loop:
     def _gone(self, worker: Worker, error: str | None) -> None:
         """A worker has made room, by its death even, and may have a successor by now."""
         self._tell(e.WorkerGone(worker=worker.number, at=time.monotonic()))
-        if all(other.slot != worker.slot for other in self._workers.values()):
+        if not self._crew.is_in(worker.slot):
             self._slots.down(worker.slot, error)
 
     # --- what workers say ---------------------------------------------------------------------
 
     def _hear(self, worker: Worker) -> None:
         """Handle what has come from a worker."""
-        descriptor = worker.channel.fileno()
         alive = worker.channel.read()
         self._take_messages(worker)
-        if not alive and self._readable.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
+        if not alive:
+            self._crew.hang_up(worker)
 
     def _take_messages(self, worker: Worker) -> None:
         for said in worker.said():
@@ -411,6 +409,7 @@ class Loop:
         if isinstance(said.question, Cancel):
             self._shared.cancel(worker, said.question.number)
         self._desk.hear(worker, said)
+        self._shared.asked(worker, said.question)
 
     def _finished(self, worker: Worker, said: m.Done) -> None:
         finished = e.Finished(
@@ -488,8 +487,7 @@ class Loop:
                 self._on_collection(worker, said)
 
     def _got_ready(self, worker: Worker, said: m.Ready) -> None:
-        worker.is_ready = True
-        self._watch_end(worker)  # it may have been dismissed before it was
+        self._crew.is_up(worker)
         self._slots.ready(worker.slot)
         if self._meter is not None:
             self._meter.ready(worker.number, said.pid, time.monotonic())
@@ -590,6 +588,7 @@ class Loop:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
         self._desk.left(worker)
+        self._shared.keep()
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))
@@ -641,92 +640,37 @@ class Loop:
             else:
                 self._do(command)
 
-    def _do(
-        self,
-        command: c.Assign
-        | c.StartWorker
-        | c.End
-        | c.Keep
-        | c.Wait
-        | c.Finish
-        | c.Retire
-        | c.GiveUp,
-    ) -> None:
+    def _do(self, command: Order | c.StartWorker | c.Wait | c.GiveUp) -> None:
         match command:
-            case c.Assign():
-                self._assign(command.worker, command.tests)
             case c.StartWorker():
                 self._start(command.worker, command.slot)
-            case c.End():
-                self._end(command.worker)
-            case c.Keep():
-                self._keep(command.worker, command.until)
             case c.Wait():
                 pass  # it is for who reads of it
-            case c.Finish():
-                self._dismiss(command.worker, Duty.FINISHING, FINISH)
             case c.GiveUp():
                 self.gave_up = gave_up_text(command.restarts, "")
-            case c.Retire():
-                self._dismiss(command.worker, Duty.RETIRING, RETIRE)
             case _:
-                assert_never(command)
+                self._crew.carry_out(command)
 
-    def _assign(self, number: int, tests: tuple[int, ...]) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.assign(tests)
-            self._watch.answered(worker)
-
-    def _end(self, number: int) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.queue.put((END,))
-            self._watch.answered(worker)
-
-    def _keep(self, number: int, until: int | None) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.keep(until)
-            self._watch.answered(worker)
-
-    def _start(self, number: int, slot: int) -> None:
-        worker = self._zygote.launch(number, slot, self._slots.node(slot))
-        worker.tests = len(self._tests)
-        self._newest = max(self._newest[0], number), max(self._newest[1], slot)
-        self._workers[number] = worker
-        descriptor = worker.channel.fileno()
-        self._readable[descriptor] = worker
-        self._poll.register(descriptor, select.POLLIN)
+    def _start(self, number: int, slot: int) -> Worker:
+        worker = self._crew.start(number, slot)
         self._desk.open(worker)
         self._shared.joined(worker)
+        return worker
 
     def _revoke(self, number: int) -> list[c.SchedulerCommand]:
-        worker = self._workers.get(number)
-        tests = worker.take_back() if worker is not None else ()
+        tests = self._crew.take_back(number)
         event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
         self._audience.event(event)
         return self._scheduler.handle(event)
 
-    def _dismiss(self, number: int, duty: Duty, record: int) -> None:
-        worker = self._workers.get(number)
-        if worker is not None:
-            worker.duty = duty
-            worker.queue.put((record,))
-            self._watch_end(worker)
-
-    def _watch_end(self, worker: Worker) -> None:
-        if worker.is_ready and worker.duty is not Duty.TESTS:
-            self._watch.dismissed(worker)
-
     @property
     def is_over(self) -> bool:
-        return (not self._workers and self._shared.is_over) or self.zygote_died
+        return (not self._crew and self._shared.is_over) or self.zygote_died
 
     def abort(self) -> None:
         """Kill what is left; the run is being abandoned. What workers have said until now tells
         which tests they run."""
-        for worker in list(self._workers.values()):
+        for worker in self._crew:
             self._hear_out(worker)
             self.ledger.cut_short(worker)
             self._zygote.send(m.Signal(worker.number, signal.SIGKILL, group=True))

@@ -45,6 +45,10 @@ class Shown(Protocol):
         """Before something is printed past Python."""
         ...
 
+    def wrote(self, data: bytes) -> None:
+        """After it, to a terminal."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -113,6 +117,9 @@ class Block:
     def take_away(self) -> None:
         self._below.take_away()
 
+    def wrote(self, data: bytes) -> None:
+        self._below.wrote(data)
+
     def close(self) -> None:
         self._below.close()
 
@@ -169,6 +176,9 @@ class Lines:
 
     def take_away(self) -> None:
         """There is nothing to take away."""
+
+    def wrote(self, data: bytes) -> None:
+        """It is in nobody's way."""
 
     def close(self) -> None:
         """There is nothing to take away."""

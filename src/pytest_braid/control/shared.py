@@ -23,9 +23,12 @@ from pytest_braid.control.texts import (
     torn_down_already,
 )
 from pytest_braid.control.watch import Watch
+from pytest_braid.model import board as b
 from pytest_braid.model import events as e
+from pytest_braid.model import holders as h
 from pytest_braid.model.shares import Borrow, Failure, Lent, Output, Return, Share
 from pytest_braid.schedule import shares as s
+from pytest_braid.schedule.holders import Holders
 from pytest_braid.wire import messages as m
 
 PATIENCE = 10.0
@@ -62,6 +65,7 @@ class SharedFixtures:
         poll: select.poll,
         watch: Watch,
         replay: Replay,
+        holders: Holders,
         tests: Sequence[m.Test],
         shares: Sequence[Share],
         users: Mapping[int, Sequence[int]],
@@ -75,6 +79,7 @@ class SharedFixtures:
         self._poll = poll
         self._watch = watch
         self._replay = replay
+        self._holders = holders
         self._tests = tests
         self._make_node = make_node
         self._tell = tell
@@ -88,6 +93,8 @@ class SharedFixtures:
         self._order: Sequence[int] | None = None
         self._different: str | None = None
         self._crash: str | None = None
+        self._is_stopping = False
+        self._broken_off: set[int] = set()
         self._is_ending = False
         self._has_said_goodbye = False
         self._down: set[int] = set()
@@ -95,6 +102,8 @@ class SharedFixtures:
         self._untold: set[int] = set()
         """What stood in a host that has crashed, of which no user was told yet."""
         self._internal = ""
+        self._made_with: dict[str, frozenset[int]] = {}
+        """Of values that processes have in common (``model.holders``): what their makers had."""
 
     # --- what the loop tells --------------------------------------------------------------------
 
@@ -111,24 +120,52 @@ class SharedFixtures:
 
     def over(self, test: int) -> None:
         self._do(self._shares.over(test))
+        self._break_off()
 
     def left(self, worker: Worker) -> None:
+        self.keep(worker.number)
         self._do(self._shares.left(worker.number))
+        self._break_off()
+
+    def asked(self, worker: Worker, question: b.Ask) -> None:
+        """A worker has asked something, or said, of a value that processes have in common."""
+        if isinstance(question, h.Made) and not question.failure:
+            made_with = self._shares.held_by(worker.number)
+            if made_with:
+                self._made_with[question.value] = made_with
+        self.keep()
+
+    def keep(self, without: int | None = None) -> None:
+        """Let stand what another worker needs to clean up such values. They are those that nobody
+        has, or would have ``without`` the worker of this number."""
+        if self._made_with:
+            orphans = self._holders.orphans(without)
+            kept = (share for value in orphans for share in self._made_with.get(value, ()))
+            self._do(self._shares.keep(kept))
 
     def stop(self) -> None:
         """No test begins any more: a setup that nobody waits for is broken off."""
-        if not self._shares.needs_setup():
-            self.interrupt()
+        self._is_stopping = True
         self._do(self._shares.stop())
+        self._break_off()
+
+    def _break_off(self) -> None:
+        if self._is_stopping and not self._shares.needs_setup():
+            self.interrupt()
 
     def interrupt(self) -> None:
-        """Ctrl-C: a setup is broken off, a teardown never."""
-        if self._host is not None and self._shares.is_setting_up:
+        """Ctrl-C: a setup is broken off, once; a teardown never."""
+        busy = self._shares.busy
+        if self._host is None or busy is None or busy in self._broken_off:
+            return
+        if self._shares.is_setting_up:
+            self._broken_off.add(busy)
             self._zygote.interrupt((self._host.number,))
 
     def cancel(self, worker: Worker, number: int) -> None:
         """A worker does not wait for its answer any more."""
         self._do(self._shares.cancel(worker.number, number))
+        self._break_off()
 
     def hear(self, worker: Worker, said: m.Asks) -> None:
         """A worker borrows a value, or returns it."""
@@ -215,6 +252,7 @@ class SharedFixtures:
         if said.failure is not None:
             self._free(said.share)
         self._do(self._shares.set_up(said.share, is_up=said.failure is None))
+        self._break_off()
 
     def _do_torn_down(self, share: int) -> None:
         try:
@@ -401,6 +439,7 @@ class SharedFixtures:
         """The run is abandoned: there is a little time for teardowns, and then no more."""
         if self._host is None:
             return
+        self._broken_off.clear()  # it may have caught the first
         self.interrupt()
         self.end()
         latest = time.monotonic() + PATIENCE

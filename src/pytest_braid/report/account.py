@@ -181,7 +181,7 @@ class Account:
         self._look(worker, event.at)
         since, _ = worker.running.pop(event.test)
         took = event.at - since
-        self._end = event.at if event.at > self._end else self._end
+        self._end = max(self._end, event.at)
         self.tests += 1
         self.work += took - event.waited
         if event.waited:
@@ -212,8 +212,7 @@ class Account:
         free = self._strands - len(worker.running)
         if free > 0 and at > worker.at:
             self._count_idle(worker, at - worker.at, free)
-        if at > worker.at:
-            worker.at = at
+        worker.at = max(worker.at, at)
         worker.waited = self._waited
 
     def _count_idle(self, worker: _Worker, passed: float, free: int) -> None:

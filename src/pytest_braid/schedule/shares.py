@@ -121,6 +121,7 @@ class Shares:
         self._queue: deque[SetUp | TearDown] = deque()
         self._busy: int | None = None
         self._stopping = False
+        self._kept: frozenset[int] = frozenset()
 
     # --- what is asked from outside -----------------------------------------------------------
 
@@ -162,6 +163,14 @@ class Shares:
     def is_setting_up(self) -> bool:
         """Whether the host is in the middle of a setup."""
         return self._busy is not None and self.phase(self._busy) is Phase.BEGINNING
+
+    def held_by(self, worker: int) -> frozenset[int]:
+        """What a worker has now."""
+        return frozenset(
+            share
+            for share, state in enumerate(self._states)
+            if any(holder == worker for holder, _ in state.holders)
+        )
 
     def needs_setup(self) -> bool:
         """Whether a running test waits for a setup, or could come to ask for one."""
@@ -250,16 +259,19 @@ class Shares:
                 state.last = None
         return self._end_unused()
 
+    def keep(self, shares: Iterable[int]) -> list[Command]:
+        """These, and no others, are to stand although nobody may have them: a worker that cleans up
+        what was made with them will ask for them."""
+        kept = frozenset(shares)
+        if kept == self._kept:
+            return []
+        self._kept = kept
+        return self._end_unused()
+
     def stop(self) -> list[Command]:
         """No test begins any more: what nobody waits for is not set up."""
         self._stopping = True
-        left: deque[SetUp | TearDown] = deque()
-        for order in self._queue:
-            if isinstance(order, SetUp) and not self._states[order.share].waiting:
-                self._states[order.share].phase = Phase.UNUSED
-            else:
-                left.append(order)
-        self._queue = left
+        self._drop_unwanted()
         return self._end_unused()
 
     def set_up(self, share: int, *, is_up: bool) -> list[Command]:
@@ -311,7 +323,19 @@ class Shares:
         self._states[share].phase = Phase.ENDING
         self._queue.append(TearDown(share))
 
+    def _drop_unwanted(self) -> None:
+        """What nobody waits for, or no more, is not set up in a run that stops."""
+        left: deque[SetUp | TearDown] = deque()
+        for order in self._queue:
+            if isinstance(order, SetUp) and not self._states[order.share].waiting:
+                self._states[order.share].phase = Phase.UNUSED
+            else:
+                left.append(order)
+        self._queue = left
+
     def _next(self) -> list[Command]:
+        if self._stopping:
+            self._drop_unwanted()
         if self._busy is not None or not self._queue:
             return []
         order = self._queue.popleft()
@@ -351,7 +375,7 @@ class Shares:
     def _is_used(self, share: int, by: int | None) -> bool:
         """Whether it can come to be used by others than a worker that is tearing it down."""
         state = self._states[share]
-        if state.holders or state.waiting or self._is_part(share):
+        if share in self._kept or state.holders or state.waiting or self._is_part(share):
             return True
         if self._stopping:
             return bool(self._workers - {by})

@@ -21,10 +21,14 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.seam.live import logs_live, prints_live
+_INVISIBLE = re.compile(r"\x1b\[[\d;]*m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00\x07]")
+"""Colours, what goes to the window and not onto the screen, and the bell."""
 
-_INVISIBLE = re.compile(r"\x1b\[[\d;]*m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-"""Colours, and what goes to the window and not onto the screen."""
+_MOVES = re.compile(r"[\x01-\x06\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""What puts the cursor where only the terminal knows."""
+
+_TAB = 8
+"""Columns from one stop to the next."""
 
 _ERASE = "\x1b[J"
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
@@ -73,14 +77,15 @@ class Below:
         self._descriptor = self._file.fileno()
         self._write: Callable[[str], Any] = self._file.write
         self._guarded: list[Any] = []
-        self._knows_column = not (prints_live(config) or logs_live(config))
-        self._column = 0
+        self._column: int | None = 0
+        """Of the line that is open, counted on where it is wrapped; ``None`` if nobody can say."""
         self._text = ""
         self.is_shown = False
 
     def open(self) -> None:
         """From now on everything that is written goes through here."""
-        self._column = self._writer.width_of_current_line
+        width = self._writer.width_of_current_line
+        self._column = None if width < 0 else width
         for stream in (sys.stdout, sys.stderr):
             if stream is self._file or _is_terminal(stream):
                 self._guard(stream)
@@ -93,8 +98,7 @@ class Below:
         def write(text: str) -> Any:
             if self.is_shown and not self._fits(text):
                 self._take_away(real)
-            if self._knows_column:
-                self._follow(text)
+            self._follow(text)
             return real(text)
 
         with contextlib.suppress(AttributeError):  # an object without room for it
@@ -103,13 +107,22 @@ class Below:
 
     def _fits(self, text: str) -> bool:
         """Whether it stays in the line where the cursor is."""
-        if not self._knows_column or "\n" in text or "\r" in text:
+        if "\n" in text or "\r" in text:
             return False
-        return self._column + width_of(_INVISIBLE.sub("", text)) < self.size()[0]
+        columns, _ = self.size()
+        column = column_after(_INVISIBLE.sub("", text), self._column, columns)
+        return column is not None and column < columns
 
     def _follow(self, text: str) -> None:
         *before, last = _INVISIBLE.sub("", text).replace("\r", "\n").rsplit("\n", 1)
-        self._column = width_of(last) if before else self._column + width_of(last)
+        self._column = column_after(last, 0 if before else self._column, self.size()[0])
+
+    def wrote(self, data: bytes) -> None:
+        """Take in what has been written past Python; :meth:`take_away` was called before."""
+        try:
+            self._follow(data.decode())
+        except UnicodeDecodeError:  # a letter in two parts, say
+            self._column = None
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal, as they are now."""
@@ -135,7 +148,7 @@ class Below:
 
     def draw_again(self) -> None:
         """What was drawn last."""
-        if not self._text or self._is_at_margin():
+        if not self._text or self._may_be_at_margin():
             return
         self._is_writing = True
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
@@ -146,9 +159,11 @@ class Below:
             self.is_shown = True
         self._written()
 
-    def _is_at_margin(self) -> bool:
-        """Whether the line is full, and the next letter goes to another: not all terminals know
-        that any more when the cursor has been away."""
+    def _may_be_at_margin(self) -> bool:
+        """Whether the line is full, perhaps, and the next letter goes to another: not all terminals
+        know that any more when the cursor has been away."""
+        if self._column is None:
+            return True
         return self._column > 0 and self._column % self.size()[0] == 0
 
     def _line(self, line: Sequence[tuple[str, str]]) -> str:
@@ -242,3 +257,23 @@ def width_of(text: str) -> int:
     from _pytest._io.wcwidth import wcswidth
 
     return int(wcswidth(text))
+
+
+def column_after(text: str, column: int | None, columns: int) -> int | None:
+    """Where the cursor is behind a piece of a line that was written at ``column``, on a terminal of
+    so many ``columns``; ``None`` if nobody can say."""
+    if column is None or _MOVES.search(text):
+        return None
+    first, *others = text.split("\t")
+    column += width_of(first)
+    for piece in others:
+        column = _stop_after(column, columns) + width_of(piece)
+    return column
+
+
+def _stop_after(column: int, columns: int) -> int:
+    """A tab leads to the last column at most; in a full line the cursor is there already."""
+    row, at = divmod(column, columns)
+    if column and not at:
+        row, at = row - 1, columns - 1
+    return row * columns + min((at // _TAB + 1) * _TAB, columns - 1)

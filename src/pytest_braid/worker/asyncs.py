@@ -47,6 +47,16 @@ def _is_task(item: pytest.Function) -> bool:
     return is_auto(item.config) and not _is_trio_mode(item.config) and not _has_policy(item)
 
 
+def stays_with_plugin(item: pytest.Item) -> bool:
+    """Whether a test has its async fixtures from its plugin: an async one that is not ours, and any
+    for which anyio has another backend than our loop."""
+    if not isinstance(item, pytest.Function):
+        return False
+    if is_async(function_of(item)):
+        return not is_task(item)
+    return not _is_on_asyncio(item)
+
+
 def function_of(item: pytest.Function) -> Any:
     """The function that the test's author wrote."""
     found: Any = item.obj
@@ -97,7 +107,7 @@ def _is_on_asyncio(item: pytest.Function) -> bool:
         return _names_asyncio(callspec.params["anyio_backend"])
     found = [each for each in closures.definitions(item) if each.argname == "anyio_backend"]
     if not found:
-        return True  # anyio would make a variant of it for each backend
+        return True  # of an async test anyio would make a variant for each backend
     function: Any = found[0].func
     if inspect.isgeneratorfunction(function) or is_async(function) or found[0].argnames:
         return False

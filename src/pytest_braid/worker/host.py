@@ -48,6 +48,8 @@ class Host:
         self._speech = speech
         self._farewell = farewell
         self._may_be_interrupted = False
+        self._is_interrupted = False
+        """Whether that came before the setup that it is meant for."""
         self._made: dict[int, tuple[Any, pytest.Item]] = {}
         self._ordered: list[Any] = []
         self._origins: dict[int, int] = {}
@@ -56,6 +58,7 @@ class Host:
     def serve(self) -> NoReturn:
         """Until it is told to end, or nobody is there who could tell."""
         signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked since the fork
         self._sharing.restore()
         definitions = [shared.definition for shared in self._sharing]
         self._instances = HostInstances(self._session, definitions)
@@ -73,9 +76,12 @@ class Host:
         self._end()
 
     def _on_interrupt(self, *_: object) -> None:
+        """The controller has ordered a setup, and does not know yet that it is over. Whether it has
+        begun it does not know either."""
         if self._may_be_interrupted:
             self._may_be_interrupted = False
             raise KeyboardInterrupt
+        self._is_interrupted = True
 
     # --- setups -------------------------------------------------------------------------------
 
@@ -88,6 +94,8 @@ class Host:
             __tracebackhide__ = True
             self._may_be_interrupted = True
             try:
+                if self._is_interrupted:
+                    raise KeyboardInterrupt
                 instance, value = self._instances.set_up(shared.definition, item)
             finally:
                 self._may_be_interrupted = False
@@ -104,6 +112,7 @@ class Host:
             more, _ = self._phase(item, "teardown", partial(self._take_down, order.share))
             output = _joined(output, more)
         os.close(file)
+        self._is_interrupted = False
         self._speech.say(m.IsUp(order.share, output, failure))
 
     def _forget(self, share: int) -> None:
@@ -117,6 +126,7 @@ class Host:
         if instance in self._ordered:
             self._ordered.remove(instance)
         output, failure = self._phase(item, "teardown", partial(self._take_down, share))
+        self._is_interrupted = False  # it was meant for the setup before
         self._speech.say(m.IsDown(share, output, failure))
 
     def _take_down(self, share: int) -> None:

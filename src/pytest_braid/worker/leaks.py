@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -21,13 +21,19 @@ _GRACE = 1.0
 class Home:
     """Whatever is begun for one test, in one of its phases."""
 
+    __slots__ = ("begun", "item", "outer")
+
     def __init__(self, item: pytest.Item, outer: Home | None = None) -> None:
         self.item = item
         self.outer = outer
         """That of the test's fixtures, where this one is of its call."""
-        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
-        self.generators: WeakSet[AsyncGenerator[Any]] = WeakSet()
-        self.loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self.begun: WeakSet[Any] | None = None
+        """Tasks, async generators and event loops. Most tests begin none."""
+
+    def add(self, thing: object) -> None:
+        if self.begun is None:
+            self.begun = WeakSet()
+        self.begun.add(thing)
 
 
 home: ContextVar[Home | None] = variable("home", None, is_of_test=True)
@@ -50,10 +56,11 @@ class Leaks:
     def __init__(self, config: pytest.Config, hub: Waiter) -> None:
         self._hub = hub
         self._is_strict = bool(config.getini("braid_strict_tasks"))
-        self._homes: WeakSet[Home] = WeakSet()
+        self._homes: dict[pytest.Item, list[Home]] = {}
+        """Of each test that runs."""
         _watch_tasks(hub.loop)
-        loops.watch_generators(hub.loop, _note_generator)
-        config.add_cleanup(loops.watch_loops(_note_loop))
+        loops.watch_generators(hub.loop, _note)
+        config.add_cleanup(loops.watch_loops(_note))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -61,13 +68,13 @@ class Leaks:
         __tracebackhide__ = True
         if self._hub.is_strand():
             mine = Home(item)
-            self._homes.add(mine)
+            self._homes[item] = [mine]
             home.set(mine)
         return (yield)
 
     def owns(self, item: pytest.Item, task: asyncio.Task[Any] | None) -> bool:
         """Whether a test, or a fixture of it alone, has started this task."""
-        return any(each.item is item and task in each.tasks for each in self._homes)
+        return any(each.begun and task in each.begun for each in self._homes.get(item, ()))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -75,7 +82,7 @@ class Leaks:
         if not self._hub.is_strand():
             return (yield)
         mine = Home(item, home.get())
-        self._homes.add(mine)
+        self._homes.setdefault(item, []).append(mine)
         token = home.set(mine)
         try:
             result = yield
@@ -100,30 +107,29 @@ class Leaks:
             home.reset(token)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
         try:
             result = yield
         finally:
             mine = home.get()
             left = self._end(mine) if mine is not None else []
+            self._homes.pop(item, None)
         if left and self._is_strict:
             pytest.fail("\n".join(left), pytrace=False)
         return result
 
     def _end(self, mine: Home) -> list[str]:
         """End what is left; returns what it was, in words."""
-        if not (mine.tasks or mine.generators or mine.loops):
+        if not mine.begun:
             return []
-        tasks = [task for task in mine.tasks if not task.done()]
+        tasks, generators, others = _running(mine.begun)
         found = [
             f"the task {task.get_name()!r} ({_name(task.get_coro())})"
             for task in tasks
             if not task.cancelling()
         ]
-        generators = [each for each in mine.generators if _is_suspended(each)]
         found += [f"the async generator {_name(each)}" for each in generators]
-        others = [each for each in mine.loops if not (each.is_closed() or each.is_running())]
         found += [f"the event loop {each!r}" for each in others]
         if tasks or generators:
             self._hub.wait_for(_end(tasks, generators))
@@ -134,6 +140,25 @@ class Leaks:
             for text in texts:
                 _warn(mine.item, text)
         return texts
+
+
+_Task = asyncio.Task[Any]
+_Loop = asyncio.AbstractEventLoop
+
+
+def _running(begun: Iterable[Any]) -> tuple[list[_Task], list[AsyncGenerator[Any]], list[_Loop]]:
+    """What of it is not over: tasks, async generators, event loops."""
+    tasks, generators, others = [], [], []
+    for each in [*begun]:
+        if isinstance(each, AsyncGenerator):
+            if _is_suspended(each):
+                generators.append(each)
+        elif isinstance(each, asyncio.AbstractEventLoop):
+            if not (each.is_closed() or each.is_running()):
+                others.append(each)
+        elif not each.done():
+            tasks.append(each)
+    return tasks, generators, others
 
 
 async def _end(tasks: list[asyncio.Task[Any]], generators: list[AsyncGenerator[Any]]) -> None:
@@ -190,21 +215,13 @@ def _watch_tasks(loop: Any) -> None:
 
     def create_task(coroutine: Any, **more: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = original(coroutine, **more)
-        _note(lambda mine: mine.tasks.add(task))
+        _note(task)
         return task
 
     loop.create_task = create_task
 
 
-def _note_generator(generator: AsyncGenerator[Any]) -> None:
-    _note(lambda mine: mine.generators.add(generator))
-
-
-def _note_loop(loop: asyncio.AbstractEventLoop) -> None:
-    _note(lambda mine: mine.loops.add(loop))
-
-
-def _note(add: Callable[[Home], None]) -> None:
+def _note(thing: object) -> None:
     mine = home.get()
     if mine is not None:
-        add(mine)
+        mine.add(thing)

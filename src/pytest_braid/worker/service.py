@@ -12,7 +12,7 @@ import pytest
 
 from pytest_braid.fixtures.bridge import Hub
 from pytest_braid.fixtures.served import is_async, served
-from pytest_braid.worker.asyncs import function_of, is_task
+from pytest_braid.worker.asyncs import is_task, stays_with_plugin
 
 
 class Service:
@@ -25,7 +25,7 @@ class Service:
     def serve(self, definition: Any, item: pytest.Item, is_shared: bool) -> Any:
         """The function for an instance of a fixture (``fixtures.instances.Serve``)."""
         function = definition.func
-        if not is_async(function) or _stays_with_plugin(item):
+        if not is_async(function) or stays_with_plugin(item):
             return function
         # That of a sync test is set up in one task and torn down in another, or in one of its own.
         key = definition, is_shared or not is_task(item)
@@ -61,7 +61,7 @@ class Service:
         def call(*args: Any, **more: Any) -> None:
             __tracebackhide__ = True
             result = function(*args, **more)
-            if inspect.isawaitable(result):
+            if inspect.iscoroutine(result) or inspect.isawaitable(result):
                 self._hub.wait_for(result)
 
         return call
@@ -72,9 +72,3 @@ def _place_of_function(item: pytest.Function) -> tuple[Any, str]:
     if hasattr(item.obj, "hypothesis"):
         return item.obj.hypothesis, "inner_test"
     return item, "obj"
-
-
-def _stays_with_plugin(item: pytest.Item) -> bool:
-    """Whether an async test has its plugin's fixtures, too."""
-    is_other = isinstance(item, pytest.Function) and is_async(function_of(item))
-    return is_other and not is_task(item)

@@ -214,8 +214,6 @@ class Zygote:
             self._take_identity(birth)
             output.give_fault_file(self.config, birth.kit.fault)
             cleanups = session_seam.fresh_cleanups(self.config)
-            ignore_interrupts()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             serve_as_host(session, birth.channel.socket, cleanups, interpreter.end_process)
         except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
             traceback.print_exc()
