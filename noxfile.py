@@ -5,6 +5,7 @@
     nox -- -k architecture                what follows -- goes to pytest
     nox --session plugins                 third-party plugins, the newest: the table in the docs
     nox --session acceptance              pytest-xdist's own tests, with the plugin in its place
+    nox --session inner                   pytest's own tests, with those inside of them in threads
     nox --session shared_suite            those of pytest-shared-session-scope
 
 The make targets run in the editable install; a file that is missing from the wheel shows up here.
@@ -65,6 +66,20 @@ def acceptance(session: nox.Session) -> None:
             *("--no-binary", "pytest-xdist", "--dest", folder, f"pytest-xdist=={XDIST}"),
         )
         session.run("python", "tools/acceptance.py", folder, *session.posargs)
+
+
+@nox.session(default=False)
+def inner(session: nox.Session) -> None:
+    """Run pytest's own tests; ``tools/inner.toml`` lists what differs in threads."""
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    session.install("--no-deps", "--no-build-isolation", ".")
+    version = session.run("python", "-c", "import pytest; print(pytest.__version__)", silent=True)
+    with tempfile.TemporaryDirectory(prefix="inner-") as folder:
+        session.run(
+            *("python", "-m", "pip", "--disable-pip-version-check", "-q", "download", "--no-deps"),
+            *("--no-binary", "pytest", "--dest", folder, f"pytest=={str(version).strip()}"),
+        )
+        session.run("python", "tools/inner.py", folder, *session.posargs)
 
 
 @nox.session(default=False)

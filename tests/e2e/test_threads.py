@@ -440,6 +440,8 @@ def test_with_one_thread_lines_and_output_stand_as_in_a_serial_run(
 ) -> None:
     stage.write(
         conftest="""
+        import logging
+        def pytest_runtest_protocol(item): logging.getLogger().warning("before")
         def pytest_runtest_logstart(nodeid): print("begins", nodeid)
         """,
         test_a="""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,10 +42,14 @@ def has_listeners(config: pytest.Config) -> bool:
     )
 
 
-def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> None:
-    """Let calls of the reporting hooks wait wherever ``outbox`` says so. That a test begins is not
-    told once more if its node id is among ``begun``."""
-    dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox, begun))
+def defer(
+    config: pytest.Config,
+    outbox: Outbox,
+    tell_begin: Callable[[str, Call], bool] = lambda _nodeid, _call: False,
+) -> None:
+    """Let calls of the reporting hooks wait wherever ``outbox`` says so. ``tell_begin`` gets the
+    node id of a test that begins there, and what tells it; whether it was told at once."""
+    dress_callers(config, REPORTING, lambda kind: _waiting(kind, outbox, tell_begin))
     handler: Any = getattr(config.pluginmanager.get_plugin("logging-plugin"), _LIVE, None)
     is_on = not isinstance(handler, logging.NullHandler)
     if is_on and all(hasattr(handler, name) for name in _LIVE_CALLS):
@@ -53,12 +57,14 @@ def defer(config: pytest.Config, outbox: Outbox, begun: Container[str] = ()) -> 
         dress(handler, {name: _late(kind, name, outbox) for name in _LIVE_CALLS})
 
 
-def _waiting(kind: Any, outbox: Outbox, begun: Container[str]) -> dict[str, Any]:
+def _waiting(kind: Any, outbox: Outbox, tell_begin: Callable[[str, Call], bool]) -> dict[str, Any]:
     def call(self: Any, **given: Any) -> Any:
         waiting = outbox()
         if waiting is None:
             return kind.__call__(self, **given)
-        if self.name == _BEGIN and given["nodeid"] in begun:
+        if self.name == _BEGIN and tell_begin(
+            given["nodeid"], lambda: kind.__call__(self, **given)
+        ):
             return []
         if "report" in given:  # a plugin may change its own afterwards, and report once more
             given["report"] = _copied(given["report"])

@@ -32,7 +32,7 @@ from pytest_braid.worker.aside import is_for_all
 from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
-from pytest_braid.worker.outbox import outbox
+from pytest_braid.worker.outbox import Call, outbox
 from pytest_braid.worker.pace import Pace
 from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
@@ -111,8 +111,9 @@ class ThreadStrands(MainStrand):
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
         """When the last one began."""
-        self._begun: set[str] = set()
-        """Node ids of running tests of which it was told that they begin."""
+        self._first: set[str] = set()
+        """Node ids of running tests that began when no other ran."""
+        self._shows_begin = reporter.shows and (self._strands == 1 or prints_live(session.config))
         self._wanting = 0
         """Teardowns that wait to know what comes next."""
         self._news = threading.Condition()
@@ -134,11 +135,9 @@ class ThreadStrands(MainStrand):
             session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
         if not self._tells_at_once:
-            deferral.defer(session.config, outbox.get, self._begun)
-        self._bell, self._either = select.poll(), select.poll()
-        self._bell.register(self._pool.bell, select.POLLIN)
-        for descriptor in (queue.descriptor, self._pool.bell):
-            self._either.register(descriptor, select.POLLIN)
+            deferral.defer(session.config, outbox.get, self._tell_begin)
+        self._bell = _poll_of(self._pool.bell)
+        self._either = _poll_of(self._pool.bell, queue.descriptor)
 
     def _make_tasks(self, count: int, first: int, timeout: TimeLimit | None) -> Tasks:
         def extended(test: int, seconds: float) -> None:
@@ -311,15 +310,27 @@ class ThreadStrands(MainStrand):
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
         item = self.items[test]
-        if is_alone and not self._tells_at_once:
-            self._tell_begin(item)
+        if is_alone:
+            self._first.add(item.nodeid)
         return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
 
-    def _tell_begin(self, item: pytest.Item) -> None:
-        """Nothing runs beside it as yet: its line is to stand above what it prints."""
-        if self._reporter.shows and (self._strands == 1 or prints_live(item.config)):
-            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-            self._begun.add(item.nodeid)
+    def _tell_begin(self, nodeid: str, tell: Call) -> bool:
+        """In a strand. The line of a test is to stand above what it prints, if it is the only one;
+        beside others it would be torn off from its result."""
+        if not (nodeid in self._first and self._shows_begin):
+            return False
+        waiting = outbox.get()
+        here = outbox.set(None)
+        try:
+            with self._news:
+                for call in waiting or ():
+                    call()
+                tell()
+        finally:
+            outbox.reset(here)
+        if waiting is not None:
+            waiting.clear()
+        return True
 
     def _run(self, test: int, strand: int, nextitem: pytest.Item | None) -> None:
         """In a strand."""
@@ -391,7 +402,7 @@ class ThreadStrands(MainStrand):
             self._reporter.resume(over.test)
             for call in over.reports:
                 call()
-            self._begun.discard(self.items[over.test].nodeid)
+            self._first.discard(self.items[over.test].nodeid)
         if over.error is None:
             self._end(self.items[over.test], over.cpu, over.waited)
         else:
@@ -575,6 +586,13 @@ class ThreadStrands(MainStrand):
             raise self._error
         if is_from_outside and place is not None:
             raise KeyboardInterrupt().with_traceback(place)
+
+
+def _poll_of(*descriptors: int) -> select.poll:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return poll
 
 
 # Bound before a test can patch the module.
