@@ -8,9 +8,11 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_braid.worker import limit
 from pytest_braid.worker.limit import Limit, Tally
 
 TEST: Any = object()
@@ -116,3 +118,22 @@ def test_a_worker_of_several_tests_does_not_wait_for_a_doubt_of_its_own() -> Non
     assert ours.is_doubtful(), "two of them may fail yet"
     ours.note(others[1])
     assert not ours.is_doubtful()
+
+
+def test_a_doubt_of_its_own_that_comes_meanwhile_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It can be settled only behind the caller."""
+    tally = new_tally()
+    theirs, ours = (Limit(session(0, maxfail=1), tally, slot) for slot in (0, 1))
+    theirs.doubt(TEST)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        ours.doubt(TEST)
+
+    monkeypatch.setattr(limit, "_sleep", pause)
+    assert not ours.is_reached()
+    assert len(pauses) == 1
+    assert ours.is_doubtful()

@@ -120,6 +120,12 @@ def test_without_a_lock_of_the_interpreter_there_is_no_pace(waits: Counted) -> N
     pace.end(3, 1.0)
 
 
+def test_where_it_is_of_no_use_all_may_begin(waits: Counted) -> None:
+    pace = Pace(waits, has_lock=True, is_of_use=False)
+    pace.begin(0, 1.0)
+    assert pace.has_room(1.0)
+
+
 def test_it_is_asked_less_often_as_long_as_nothing_waits(pace: Pace) -> None:
     pauses = [pace.pause() for _ in range(6)]
     assert pauses == sorted(pauses)

@@ -76,7 +76,10 @@ class Ledger:
         # What it claims may have ended, if it died before the next began.
         overrun = worker.overrun
         tests = worker.claimed() if overrun is None else [overrun.test]
-        return [test for test in tests if test is not None and test not in self._ended]
+        running = [test for test in tests if test is not None and test not in self._ended]
+        if len(running) == 1:
+            return running
+        return [test for test in running if test in worker.underway]  # others may not have begun
 
     def cut_short(self, worker: Worker) -> bool:
         """Remember the tests that run in a worker, if any: they will have no outcome."""

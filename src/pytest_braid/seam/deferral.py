@@ -23,6 +23,9 @@ REPORTING = (
 )
 """Hooks of which reporters assume that nobody calls two at once, or those of two tests in turn."""
 
+_OF_REPORTS = ("pytest_report_teststatus", "pytest_report_to_serializable")
+"""Hooks that those lead to."""
+
 _LIVE = "log_cli_handler"
 _LIVE_CALLS = ("emit", "reset", "set_when")
 
@@ -37,7 +40,7 @@ def has_listeners(config: pytest.Config) -> bool:
     """Whether anybody but pytest and braid hears of reports: he may expect the main thread."""
     return any(
         getattr(implementation.function, "__module__", "").partition(".")[0] not in _KNOWN
-        for name in REPORTING
+        for name in (*REPORTING, *_OF_REPORTS)
         for implementation in getattr(config.hook, name).get_hookimpls()
     )
 

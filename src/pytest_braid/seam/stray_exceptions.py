@@ -44,9 +44,9 @@ class _Queue:
         own = self._values()
         if own is None:
             return self._shared
-        if self._name not in own:
-            own[self._name] = deque()
-        found: deque[Any] = own[self._name]
+        found: deque[Any] | None = own.get(self._name)
+        if found is None:  # two threads of a test may find so at once
+            found = own.setdefault(self._name, deque())
         return found
 
     def append(self, found: Any) -> None:

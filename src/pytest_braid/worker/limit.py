@@ -92,7 +92,8 @@ class Limit:
             return False
         latest = _clock() + _PATIENCE
         while not self._has_failed_enough():
-            if not self._has_failed_enough(self._tally.doubts()) or _clock() > latest:
+            is_open = self._has_failed_enough(self._tally.doubts())
+            if not is_open or self._doubtful or _clock() > latest:
                 return False
             _sleep(_PAUSE)
         return True

@@ -65,13 +65,17 @@ class Pace:
     A test seems to wait if threads of the process have waited since it began, or after ``LONG``.
     Where short tests wait one after another, all may run at once for a while (``OPEN``).
 
+    Where it is of no use, or threads compute at the same time, all may begin at once.
+
     Times are in seconds. ``look`` is for the thread that deals tests out, ``end`` for the one that
     has run the test.
     """
 
-    def __init__(self, waits: Waits | None = None, *, has_lock: bool = _HAS_LOCK) -> None:
+    def __init__(
+        self, waits: Waits | None = None, *, has_lock: bool = _HAS_LOCK, is_of_use: bool = True
+    ) -> None:
         self._waits = waits or Waits()
-        self._has_lock = has_lock
+        self._has_lock = has_lock and is_of_use
         self._began: dict[int, float] = {}
         """When the tests began that run, in that order."""
         self._pause = SHORT

@@ -106,8 +106,9 @@ class Speech:
         try:
             with self._turn:
                 count = len(frames)
-                self._channel.socket.sendall(b"".join(frames[:count]))
-                del frames[:count]
+                data = b"".join(frames[:count])
+                del frames[:count]  # first, or a thread that is interrupted would send them twice
+                self._channel.socket.sendall(data)
         finally:
             self._mask(signal.SIG_SETMASK, before)
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from itertools import chain
@@ -73,6 +73,11 @@ class ThreadStrands(MainStrand):
     is isolated, and what it reports is told at once.
     """
 
+    _looks_again = False
+    """Whether the main thread waits no longer than the pace says."""
+    _has_left = False
+    """Whether nothing is told any more of what runs."""
+
     def __init__(
         self,
         session: pytest.Session,
@@ -106,7 +111,8 @@ class ThreadStrands(MainStrand):
         self._keeps_session = False
         self._has_asked = False
         self._is_stopping = False
-        self._pace = Pace()
+        # The main thread wakes up for each test that it deals: that says nothing of tests.
+        self._pace = Pace(is_of_use=not self._main_deals)
         self._is_brisk = False
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
@@ -121,8 +127,6 @@ class ThreadStrands(MainStrand):
         self._error: BaseException | None = None
         self._ends_at_once = False
         """Whether what runs beside the error is not waited for."""
-        self._has_left = False
-        """Whether nothing is told any more of what runs."""
         self._isolation = None if is_alone else Isolation(session.config)
         self._guard = Guard(session.config) if self._strands > 1 else None
         why_not = fixture_seam.why_not(session)
@@ -175,7 +179,7 @@ class ThreadStrands(MainStrand):
                 raise
             finally:
                 self._let_go()
-                with self._news:
+                with self._news_or_not():
                     self._has_left = True
 
     def _deal(self) -> Iterator[tuple[pytest.Item, Any]]:
@@ -224,11 +228,16 @@ class ThreadStrands(MainStrand):
                     pool.start(other)
             except BaseException as error:  # noqa: BLE001 -- the main thread raises it
                 self._fail(error, at_once=True)
+            if job is None or self._error is not None or self._main_has_work():
+                self._pool.ring()
             if job is None:
                 self._reporter.speech.flush()
-            if job is None or self._can_use_more():
-                self._pool.ring()
         return job
+
+    def _main_has_work(self) -> bool:
+        """Whether the main thread, if it waits, waits for too much."""
+        is_due = self._is_due(self._pool, self._planned)
+        return self._can_use_more() or (is_due and not self._looks_again)
 
     def _is_quiet(self) -> bool:
         """Whether tests are to step aside now."""
@@ -260,6 +269,8 @@ class ThreadStrands(MainStrand):
         self, pool: Pool | Tasks, planned: deque[int]
     ) -> Iterator[tuple[Pool | Tasks, Job]]:
         while self._is_due(pool, planned) and self._has_pace_for(pool) and not self._must_stop():
+            if self._limit.is_doubtful():  # by now
+                return
             yield pool, self._begin_job(pool, planned.popleft())
 
     def _is_due(self, pool: Pool | Tasks, planned: deque[int]) -> bool:
@@ -310,7 +321,7 @@ class ThreadStrands(MainStrand):
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
         item = self.items[test]
-        if is_alone:
+        if is_alone and not self._tells_at_once:
             self._first.add(item.nodeid)
         return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
 
@@ -373,6 +384,8 @@ class ThreadStrands(MainStrand):
 
     def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
+        if self._tasks is not None:  # it may run the event loop
+            self._tasks.hub.before_run()
         try:
             yield item, self._later()
         finally:
@@ -486,9 +499,9 @@ class ThreadStrands(MainStrand):
         with self._news:
             self._reporter.speech.flush()
             can_use_more = self._can_use_more()
-            is_left = self._is_stopping and not self._runs
-            is_due = self._is_due(self._pool, self._planned)
-        seconds = self._pace.pause() if is_due else None
+            is_left = self._is_stopping and not self._runs and self._error is None
+            self._looks_again = self._is_due(self._pool, self._planned)
+        seconds = self._pace.pause() if self._looks_again else None
         if is_left:
             self._answer = self._wait()
         elif can_use_more:
@@ -528,7 +541,7 @@ class ThreadStrands(MainStrand):
             try:
                 if not self._main_deals:
                     self._read_queue()
-                if not self._is_decided():
+                if not self._is_decided() or self._main_has_work():
                     self._pool.ring()
                 self._news.wait_for(self._is_decided)
             finally:
@@ -558,10 +571,21 @@ class ThreadStrands(MainStrand):
 
     def _let_go(self) -> None:
         """Whatever has ended the run: nobody waits any more for what comes next."""
-        with self._news:
+        with self._news_or_not() as is_held:
             self._is_stopping = True
-            self._tell_news()
+            if is_held:
+                self._tell_news()
         self._pool.close()
+
+    @contextmanager
+    def _news_or_not(self) -> Iterator[bool]:
+        """Whoever holds the lock may hang, in a hook of a plugin or where it writes to."""
+        is_held = self._news.acquire(timeout=_GRACE)
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                self._news.release()
 
     def _interrupt(self) -> None:
         """Ctrl-C, or as much from a test: what runs is interrupted, where it was is told, and what
@@ -580,8 +604,9 @@ class ThreadStrands(MainStrand):
             else:
                 self._tasks.turn([self._pool.bell], left)
             self._pool.hush()
-            with self._news:
-                self._tell_of_ends()
+            with self._news_or_not() as is_held:
+                if is_held:
+                    self._tell_of_ends()
         if is_from_outside and isinstance(self._error, KeyboardInterrupt):
             raise self._error
         if is_from_outside and place is not None:
