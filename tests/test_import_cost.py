@@ -56,6 +56,19 @@ def test_a_run_without_options_loads_the_entry_module_alone(tmp_path: Path) -> N
     assert loaded - without == {"pytest_braid", "pytest_braid.plugin"}
 
 
+HEAVY = ("asyncio", "ssl", "greenlet", "multiprocessing", "sqlite3")
+"""Modules that take long to import, and that only some runs have a use for."""
+
+
+def test_workers_of_ordinary_tests_load_nothing_that_only_others_need(tmp_path: Path) -> None:
+    tmp_path.joinpath("test_trivial.py").write_text(
+        f"import sys\ndef test_1(): assert not [name for name in {HEAVY} if name in sys.modules]\n"
+    )
+    options = ("-p", "braid", "-n", "1")
+    loaded = modules_loaded_by(RUN, *options, f"--basetemp={tmp_path}-temp", cwd=tmp_path)
+    assert not loaded & {*HEAVY}
+
+
 def test_importing_the_package_imports_nothing_else(tmp_path: Path) -> None:
     assert modules_loaded_by(IMPORT, cwd=tmp_path) == {"pytest_braid"}
 

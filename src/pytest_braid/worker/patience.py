@@ -12,30 +12,11 @@ from typing import Any
 import pytest
 
 from pytest_braid.fixtures.bridge import TaskStrand
-from pytest_braid.model.limits import Limit, seconds_of
+from pytest_braid.model.limits import Limit
 from pytest_braid.worker import project
 
 _LATE = 0.05
 """Seconds after which a timer is late: something has blocked the event loop."""
-
-
-def timeout_of(item: pytest.Item) -> float | None:
-    """The seconds that its mark ``timeout`` gives, in the words of pytest-timeout.
-
-    Raises:
-        pytest.UsageError: it gives no such number.
-    """
-    mark = item.get_closest_marker("timeout")
-    if mark is None:
-        return None
-    value = mark.args[0] if mark.args else mark.kwargs.get("timeout")
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise pytest.UsageError(
-            f"{item.nodeid}: its mark timeout does not say a number of seconds, but {value!r}: "
-            "write @pytest.mark.timeout(3), or 0 for no limit"
-        )
-    return seconds
 
 
 class Deadline:

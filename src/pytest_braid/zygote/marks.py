@@ -13,7 +13,7 @@ from pytest_braid.model.needs import PLAIN, Hold, Needs
 from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.seam import session as session_seam
 from pytest_braid.wire import messages as m
-from pytest_braid.worker.patience import timeout_of
+from pytest_braid.worker.timeouts import timeout_of
 from pytest_braid.worker.uses import NOTHING, Uses
 
 _NEEDY = {"alone", "resource_lock", "cpus"}
