@@ -6,7 +6,7 @@ import asyncio
 import linecache
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from pytest_braid.fixtures.bridge import TaskStrand
 from pytest_braid.model.limits import Limit
 from pytest_braid.worker import project
+from pytest_braid.worker.frames import frames_of, traceback_of
 
 _LATE = 0.05
 """Seconds after which a timer is late: something has blocked the event loop."""
@@ -82,29 +83,6 @@ class Deadline:
         """The test is over."""
         self._timer.cancel()
         self._strand.renewals.remove(self._begin_again)
-
-
-def frames_of(awaited: Any) -> list[FrameType]:
-    """The frames of what is awaited, from the outermost to the one that waits."""
-    frames = []
-    while awaited is not None:
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(awaited, f"{kind}_frame", None)
-            if frame is not None:
-                frames.append(frame)
-                awaited = getattr(awaited, f"{kind}_await", None)
-                break
-        else:
-            break
-    return frames
-
-
-def traceback_of(frames: Sequence[FrameType]) -> TracebackType | None:
-    """As if something had been raised in the last of these frames."""
-    found: TracebackType | None = None
-    for frame in reversed(frames):
-        found = TracebackType(found, frame, frame.f_lasti, frame.f_lineno)
-    return found
 
 
 def place_in_words(frames: Sequence[FrameType], root: Path) -> str:

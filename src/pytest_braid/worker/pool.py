@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_braid.fixtures.gate import waits
+from pytest_braid.worker.frames import traceback_of
 from pytest_braid.worker.outbox import Call, outbox
 
 _ROOM = 4096
@@ -149,11 +151,10 @@ class Pool:
         """Where the longest running test is, as if it had raised something there."""
         identity = next(iter(list(self._identities.values())), None)
         frame = sys._current_frames().get(identity or 0)  # noqa: SLF001 -- public but for its name
-        traceback: TracebackType | None = None
-        while frame is not None:
-            traceback = TracebackType(traceback, frame, frame.f_lasti, frame.f_lineno)
-            frame = frame.f_back
-        return traceback
+        if frame is None:
+            return None
+        frames = [each for each, _ in traceback.walk_stack(frame)]
+        return traceback_of(frames[::-1])
 
     def close(self) -> None:
         """Let the threads end that have nothing to do."""

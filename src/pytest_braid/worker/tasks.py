@@ -20,9 +20,10 @@ from pytest_braid.seam.coverage import tell_greenlets_apart
 from pytest_braid.seam.session import has_pytest_timeout
 from pytest_braid.seam.xunit import await_async_ones
 from pytest_braid.worker.asyncs import SEED_MARK
+from pytest_braid.worker.frames import frames_of, traceback_of
 from pytest_braid.worker.heartbeat import Heartbeat, lines_of
 from pytest_braid.worker.leaks import Leaks
-from pytest_braid.worker.patience import Deadline, frames_of, traceback_of
+from pytest_braid.worker.patience import Deadline
 from pytest_braid.worker.pool import Job, Over, run
 from pytest_braid.worker.service import Service
 from pytest_braid.worker.timeouts import timeout_of
