@@ -8,8 +8,8 @@ Reads event logs, of which several are counted as one run.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,12 @@ def strands_of(log: Path) -> Strands | None:
     return found
 
 
-def main(paths: list[str]) -> None:
+def main() -> None:
     """Print the figures of all logs together."""
-    logs = [found for path in paths if (found := strands_of(Path(path))) is not None]
+    parser = argparse.ArgumentParser(description="Which share of a run's tests ran in threads.")
+    parser.add_argument("logs", nargs="+", type=Path, help="event logs (--braid-log) of one run")
+    paths: list[Path] = parser.parse_args().logs
+    logs = [found for path in paths if (found := strands_of(path)) is not None]
     ran, on_strands = sum(log.ran for log in logs), sum(log.on_strands for log in logs)
     reasons: Counter[str] = sum((log.reasons() for log in logs), Counter())
     share = 100 * on_strands / ran if ran else 0.0
@@ -51,4 +54,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
