@@ -9,33 +9,34 @@ Reads event logs, of which several are counted as one run.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pytest_braid.model import events as e
+from pytest_braid.report.reading import read_log
 from pytest_braid.report.strands import Strands
 
-READ = {kind.__name__: kind for kind in (e.Started, e.Finished, e.WorkerDied, e.TestsCollected)}
+
+class Reader:
+    """What a log says of strands: nothing if it was broken off before the collection."""
+
+    found: Strands | None = None
+
+    def event(self, event: Any) -> None:
+        if isinstance(event, e.TestsCollected):
+            self.found = Strands(event.asides)
+        elif self.found is not None:
+            self.found.event(event)
+
+    def command(self, command: object, at: float) -> None: ...
 
 
 def strands_of(log: Path) -> Strands | None:
     """What a log says of strands; ``None`` if it was broken off before the collection."""
-    found: Strands | None = None
-    for line in log.read_text(encoding="utf-8").splitlines():
-        facts: dict[str, Any] = json.loads(line)
-        kind = READ.get(facts.get("type", ""))
-        if kind is None:
-            continue
-        event = msgspec.convert(facts, kind)
-        if isinstance(event, e.TestsCollected):
-            found = Strands(event.asides)
-        elif found is not None:
-            found.event(event)
-    return found
+    reader = Reader()
+    read_log(log, reader)
+    return reader.found
 
 
 def main() -> None:
