@@ -2,7 +2,7 @@
 
     python tools/async_suites.py FOLDER                  all of them
     python tools/async_suites.py FOLDER janus aiofiles   some
-    python tools/async_suites.py FOLDER --options "-n 2 --tasks 20"
+    python tools/async_suites.py FOLDER --options="-n 2 --tasks 20"
 
 FOLDER keeps a virtual environment with what the suites need, and their source distributions, which
 hold their tests; both come from PyPI at the first time. Of each suite: what differs from two serial
@@ -72,7 +72,7 @@ SUITES = (
         "2.0.0",
         ("pytest-asyncio",),
         # pytest-codspeed and its measurements, which are no tests.
-        ("tests", "--ignore=tests/test_benchmarks.py"),
+        ("tests", "--ignore=tests/test_benchmarks.py", "-oaddopts="),
     ),
     Suite("async-timeout", "5.0.1", ("pytest-asyncio",), ("tests", "-oaddopts=")),
 )
