@@ -2,151 +2,165 @@
 
 from __future__ import annotations
 
-import resource
-import threading
 import time
 
 import pytest
 
-from pytest_braid.worker.pace import LONG, OPEN, SAMPLE, SHORT, Pace, Waits
+from pytest_braid.worker.pace import LONG, SHORT, Pace, Usage
 
 
-class Counted(Waits):
-    """Counts of waits that a test sets."""
+class Counted(Usage):
+    """What a test says that the process has had."""
 
     def __init__(self) -> None:
-        self.process = self.thread = 0
+        self.cpu, self.lost = 0.0, 0
 
-    def of_process(self) -> int:
-        return self.process
-
-    def of_thread(self) -> tuple[int, int]:
-        return 1, self.thread
+    def __call__(self) -> tuple[float, int]:
+        return self.cpu, self.lost
 
 
 @pytest.fixture
-def waits() -> Counted:
+def usage() -> Counted:
     return Counted()
 
 
 @pytest.fixture
-def pace(waits: Counted) -> Pace:
-    return Pace(waits, has_lock=True)
+def pace(usage: Counted) -> Pace:
+    return Pace(usage, has_lock=True)
 
 
-def run(pace: Pace, waits: Counted, *, waiting: int) -> float:
-    """Run as many short tests as make a sample, which wait so often; the time of the end."""
+def fill(pace: Pace, now: float, first: int = 0) -> int:
+    """Begin as many as there is room for; how many."""
+    count = 0
+    while count < 100 and pace.has_room(now):
+        pace.begin(first + count, now)
+        count += 1
+    return count
+
+
+def looked(pace: Pace, usage: Counted, now: float, *, share: float, lost: int = 0) -> float:
+    """Look when it is time, and the process has computed for that share of it; the time."""
+    usage.cpu += share * SHORT
+    usage.lost += lost
+    pace.look(now + SHORT)
+    return now + SHORT
+
+
+def grown(pace: Pace, usage: Counted, now: float) -> tuple[float, int]:
+    """Let it grow beside tests that wait; the time, and how many run."""
+    running = 0
+    for _ in range(3):
+        running += fill(pace, now, running)
+        now = looked(pace, usage, now, share=0)
+    return now, running + fill(pace, now, running)
+
+
+def test_beside_a_short_test_that_computes_none_begins(pace: Pace, usage: Counted) -> None:
+    assert fill(pace, 1.0) == 1
+    now = looked(pace, usage, 1.0, share=1)
+    assert not pace.has_room(now)
+
+
+def test_beside_tests_that_wait_as_many_more_begin(pace: Pace, usage: Counted) -> None:
     now = 1.0
-    for test in range(SAMPLE + 1):
-        assert pace.has_room(now)
+    begun: list[int] = []
+    for _ in range(5):
+        begun.append(fill(pace, now, sum(begun)))
+        now = looked(pace, usage, now, share=0.2)
+    assert begun == [1, 1, 2, 4, 8]
+
+
+def test_short_tests_that_compute_go_on_one_after_another(pace: Pace, usage: Counted) -> None:
+    now = 1.0
+    for test in range(100):
+        assert fill(pace, now, test) == 1
+        now += SHORT / 4
+        usage.cpu += SHORT / 4
+        pace.end(test, now)
+
+
+def test_short_tests_that_wait_get_company(pace: Pace) -> None:
+    now = 1.0
+    for test in range(10):
         pace.begin(test, now)
-        waits.thread += waiting
         now += SHORT / 4
         pace.end(test, now)
-    return now
+    assert fill(pace, now, 10) == 2
 
 
-def test_beside_a_short_test_that_computes_none_begins(pace: Pace) -> None:
-    assert pace.has_room(1.0)
-    pace.begin(0, 1.0)
-    assert not pace.has_room(1.0)
-    pace.look(1.0 + 2 * SHORT)
-    assert not pace.has_room(1.0 + 2 * SHORT)
+def test_where_the_process_computes_all_the_time_one_less_may_run(
+    pace: Pace, usage: Counted
+) -> None:
+    now, running = grown(pace, usage, 1.0)
+    assert running == 8
+    for test in range(4):
+        now = looked(pace, usage, now, share=1)
+        pace.end(test, now)
+    assert not pace.has_room(now)  # four run, and four may
+    pace.end(4, now)
+    assert fill(pace, now, 100) == 1
 
 
-def test_beside_tests_that_wait_as_many_more_begin(pace: Pace, waits: Counted) -> None:
+def test_never_is_there_room_for_none(pace: Pace, usage: Counted) -> None:
     now = 1.0
-    begun: list[float] = []
+    fill(pace, now)
     for _ in range(5):
-        waits.process += 2
-        pace.look(now)
-        count = 0
-        while pace.has_room(now):
-            pace.begin(len(begun), now)
-            begun.append(now)
-            count += 1
-        now += 1.1 * SHORT
-    assert [begun.count(at) for at in sorted(set(begun))] == [1, 1, 2, 4, 8]
+        now = looked(pace, usage, now, share=1)
+    pace.end(0, now)
+    assert pace.has_room(now)
 
 
-def test_the_wait_of_the_thread_that_looks_is_none_of_a_test(pace: Pace, waits: Counted) -> None:
-    pace.begin(0, 1.0)
-    waits.process += 1
-    pace.look(1.0 + 2 * SHORT)
-    assert not pace.has_room(1.0 + 2 * SHORT)
+def test_a_process_that_loses_the_processor_does_not_wait(pace: Pace, usage: Counted) -> None:
+    fill(pace, 1.0)
+    now = looked(pace, usage, 1.0, share=0, lost=1)
+    assert not pace.has_room(now)
+
+
+def test_as_long_as_there_is_room_left_it_does_not_become_more(pace: Pace, usage: Counted) -> None:
+    now, running = grown(pace, usage, 1.0)
+    for test in range(1, running):
+        pace.end(test, now)
+    for _ in range(5):
+        now = looked(pace, usage, now, share=0)
+    assert fill(pace, now, 100) == running - 1
+
+
+def test_what_is_idle_before_a_test_begins_does_not_wait(pace: Pace) -> None:
+    fill(pace, 1.0)
+    pace.end(0, 1.0 + SHORT / 2)
+    pace.begin(1, 5.0)
+    pace.look(5.0 + SHORT / 2)
+    assert not pace.has_room(5.0 + SHORT / 2)
 
 
 def test_a_long_test_is_not_waited_for_whatever_it_does(pace: Pace) -> None:
     pace.begin(0, 1.0)
+    assert not pace.has_room(1.0 + 0.9 * LONG)
     assert pace.has_room(1.0 + LONG)
 
 
-def test_short_tests_that_compute_go_on_one_after_another(pace: Pace, waits: Counted) -> None:
-    now = run(pace, waits, waiting=0)
-    pace.begin(100, now)
-    assert not pace.has_room(now)
-
-
-def test_where_short_tests_wait_all_may_run_for_a_while(pace: Pace, waits: Counted) -> None:
-    now = run(pace, waits, waiting=1)
-    for test in range(100, 120):
-        assert pace.has_room(now)
-        pace.begin(test, now)
-    for test in range(100, 119):
-        pace.end(test, now + OPEN / 2)
-    assert pace.has_room(now + OPEN / 2)
-    pace.end(119, now + OPEN)
-    pace.begin(120, now + OPEN)
-    assert not pace.has_room(now + OPEN)
-
-
-def test_tests_that_have_company_are_no_sample(pace: Pace, waits: Counted) -> None:
-    now = 1.0
-    for test in range(0, 4 * SAMPLE, 2):
-        pace.begin(test, now)
-        pace.begin(test + 1, now)
-        waits.thread += 2
-        pace.end(test, now)
-        pace.end(test + 1, now)
-    pace.begin(1000, now)
-    assert not pace.has_room(now)
-
-
-def test_without_a_lock_of_the_interpreter_there_is_no_pace(waits: Counted) -> None:
-    pace = Pace(waits, has_lock=False)
-    for test in range(20):
-        assert pace.has_room(1.0)
-        pace.begin(test, 1.0)
+def test_without_a_lock_of_the_interpreter_there_is_no_pace(usage: Counted) -> None:
+    pace = Pace(usage, has_lock=False)
+    assert fill(pace, 1.0) == 100
     pace.end(3, 1.0)
 
 
-def test_where_it_is_of_no_use_all_may_begin(waits: Counted) -> None:
-    pace = Pace(waits, has_lock=True, is_of_use=False)
-    pace.begin(0, 1.0)
-    assert pace.has_room(1.0)
-
-
-def test_it_is_asked_less_often_as_long_as_nothing_waits(pace: Pace) -> None:
+def test_it_is_asked_less_often_as_long_as_nothing_waits(pace: Pace, usage: Counted) -> None:
     pauses = [pace.pause() for _ in range(6)]
     assert pauses == sorted(pauses)
     assert pauses[:2] == [SHORT, 2 * SHORT]
     assert pauses[-1] == pauses[-2] == 8 * SHORT
+    fill(pace, 1.0)
+    looked(pace, usage, 1.0, share=0)
+    assert pace.pause() == SHORT
 
 
-@pytest.mark.skipif(not hasattr(resource, "RUSAGE_THREAD"), reason="the system does not count")
-def test_a_thread_that_sleeps_is_seen_to_wait() -> None:
-    seen: list[tuple[tuple[int, int], tuple[int, int]]] = []
-
-    def sleep() -> None:
-        waits = Waits()
-        before = waits.of_thread()
-        for _ in range(20):  # now and then the kernel counts one as a loss of the processor
-            time.sleep(0.001)
-        seen.append((before, waits.of_thread()))
-
-    thread = threading.Thread(target=sleep)
-    thread.start()
-    thread.join()
-    ((who, before), (still, after)) = seen[0]
-    assert who == still != threading.get_ident()
-    assert after > before
+def test_the_usage_is_that_of_all_threads_of_the_process() -> None:
+    usage = Usage()
+    before, lost = usage()
+    end = time.thread_time() + 0.02
+    while time.thread_time() < end:
+        pass
+    after, lost_by_now = usage()
+    assert after - before >= 0.019
+    assert lost_by_now >= lost

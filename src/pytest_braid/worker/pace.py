@@ -4,131 +4,97 @@ from __future__ import annotations
 
 import resource
 import sys
-import threading
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
 SHORT: Final = 0.002
-"""Seconds that a test runs for before it may be taken to wait for something."""
+"""Seconds for which it is looked, at least, until it is said whether tests wait."""
 
 LONG: Final = 0.05
-"""Seconds after which it is, whatever it does: code without Python's lock can compute so long."""
+"""Seconds after which a test is taken to wait, whatever it does: code without Python's lock can
+compute so long."""
 
-OPEN: Final = 0.2
-"""Seconds for which short tests that wait run beside each other, until it is looked again."""
-
-SAMPLE: Final = 8
-"""Short tests that run one after another until it is known whether they wait."""
+IDLE: Final = 0.5
+BUSY: Final = 0.9
+"""Seconds of CPU in a second: with less, tests wait, and with more, one more would only wait."""
 
 _MOST: Final = 8 * SHORT
 
 _HAS_LOCK: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-_OF_THREAD: Final = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
-
-class Waits:
-    """How often threads have given up the processor by themselves. Who has merely lost it to
-    another process does not wait."""
+class Usage:
+    """What this process has had of the processors."""
 
     def __init__(self) -> None:
-        # Bound here, before a test can patch the modules.
-        self._look, self._identity = resource.getrusage, threading.get_ident
+        self._look = resource.getrusage  # bound before a test can patch the module
 
-    def of_process(self) -> int:
-        return self._look(resource.RUSAGE_SELF).ru_nvcsw
-
-    def of_thread(self) -> tuple[int, int]:
-        """This thread, and how often."""
-        return self._identity(), self._look(_OF_THREAD).ru_nvcsw
-
-
-class _Sample(NamedTuple):
-    """Short tests that have run one after another in one thread."""
-
-    thread: int
-    waits: int
-    """How often the thread had waited before the first of them."""
-    tests: int
+    def __call__(self) -> tuple[float, int]:
+        """Seconds of CPU, and how often another process has taken the processor away."""
+        found = self._look(resource.RUSAGE_SELF)
+        return found.ru_utime + found.ru_stime, found.ru_nivcsw
 
 
 class Pace:
-    """Lets short tests that compute run one after another: one thread of an interpreter computes at
-    a time, so they take less, and keep their order. Beside tests that seem to wait, as many more
-    may begin::
+    """Lets as many tests run at once as keep the interpreter busy, of which one thread computes at
+    a time. So short tests that compute run one after another, which takes less, and keeps their
+    order. It begins with one. If the process is idle while tests run, twice as many may run from
+    then on, and one less if it computes all the time::
 
         a begins        the first
-        2 ms            a seems to wait: b begins
-        3 ms            b is over, and c begins
-        4 ms            c is over, and d begins
-        6 ms            a and d seem to wait: e and f begin
+        2 ms            idle: two may run, and b begins beside a
+        4 ms            idle: four may run, c and d begin
+        6 ms            they compute: three may run
+        7 ms            a is over, and e does not begin before another one is, too
 
-    A test seems to wait if threads of the process have waited since it began, or after ``LONG``.
-    Where short tests wait one after another, all may run at once for a while (``OPEN``).
+    Tests that take long are not counted. Where threads compute at the same time, all may begin at
+    once.
 
-    Where it is of no use, or threads compute at the same time, all may begin at once.
-
-    Times are in seconds. ``look`` is for the thread that deals tests out, ``end`` for the one that
-    has run the test.
+    No outcome depends on it. Times are in seconds.
     """
 
     def __init__(
-        self, waits: Waits | None = None, *, has_lock: bool = _HAS_LOCK, is_of_use: bool = True
+        self, usage: Callable[[], tuple[float, int]] | None = None, *, has_lock: bool = _HAS_LOCK
     ) -> None:
-        self._waits = waits or Waits()
-        self._has_lock = has_lock and is_of_use
+        self._usage = usage or Usage()
+        self._has_lock = has_lock
         self._began: dict[int, float] = {}
         """When the tests began that run, in that order."""
+        self._room = 1
+        """How many may run."""
+        self._looked, self._seen = 0.0, (0.0, 0)
+        """When it was last looked, and what was seen."""
         self._pause = SHORT
-        self._seen = 0
-        """How often the process had waited when it was last looked."""
-        self._waited_at = 0.0
-        """When it was last seen to have waited."""
-        self._is_open_until = 0.0
-        self._sample: _Sample | None = None
 
     def begin(self, test: int, now: float) -> None:
-        if self._began:
-            self._sample = None
+        if not self._began and now - self._looked >= SHORT:  # nothing has run until now
+            self._looked, self._seen = now, self._usage()
         self._began[test] = now
 
     def end(self, test: int, now: float) -> None:
+        self.look(now)
         del self._began[test]
-        if self._began or not self._has_lock or now < self._is_open_until:
-            self._sample = None
-        elif self._sample is None:
-            self._sample = _Sample(*self._waits.of_thread(), 0)
-        else:
-            self._add_to(self._sample, now)
-
-    def _add_to(self, sample: _Sample, now: float) -> None:
-        self._sample = sample = sample._replace(tests=sample.tests + 1)
-        if sample.tests < SAMPLE:
-            return
-        self._sample = None
-        thread, waits = self._waits.of_thread()
-        if thread == sample.thread and waits - sample.waits >= SAMPLE / 2:
-            self._is_open_until = now + OPEN
 
     def look(self, now: float) -> None:
-        """Before it is asked whether there is room: find out whether tests wait. One such wait is
-        that of the thread that looks, until now."""
-        waits = self._waits.of_process()
-        if waits - self._seen > 1:
-            self._waited_at = now
-        self._seen = waits
+        """Find out whether tests wait, if it is time."""
+        seconds = now - self._looked
+        if seconds < SHORT or not self._has_lock:
+            return
+        (cpu, lost), self._seen = self._seen, self._usage()
+        share, lost = (self._seen[0] - cpu) / seconds, self._seen[1] - lost
+        self._looked = now
+        if share > BUSY:
+            self._room = max(1, self._room - 1)
+        elif share < IDLE and not lost and len(self._began) >= self._room:
+            self._room *= 2
+            self._pause = SHORT
 
     def has_room(self, now: float) -> bool:
         """Whether one more is to begin now."""
-        if not (self._has_lock and self._began) or now < self._is_open_until:
+        if not self._has_lock or len(self._began) < self._room:
             return True
-        waiting = sum(
-            1
-            for began in self._began.values()
-            if now - began >= (SHORT if began < self._waited_at else LONG)
-        )
-        if waiting:
-            self._pause = SHORT
-        return len(self._began) - waiting < waiting
+        short = sum(now - began < LONG for began in self._began.values())
+        return short < self._room
 
     def pause(self) -> float:
         """Seconds after which to look again, while no test is over. They become more as long as

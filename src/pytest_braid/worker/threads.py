@@ -112,8 +112,7 @@ class ThreadStrands(MainStrand):
         self._keeps_session = False
         self._has_asked = False
         self._is_stopping = False
-        # The main thread wakes up for each test that it deals: that says nothing of tests.
-        self._pace = Pace(is_of_use=not self._main_deals)
+        self._pace = Pace()
         self._is_brisk = False
         """Whether tests begin one shortly after the other."""
         self._began = 0.0
