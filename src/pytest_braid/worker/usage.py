@@ -69,10 +69,12 @@ class Stopwatch:
     def pytest_runtest_makereport(self, call: pytest.CallInfo[Any]) -> None:
         if call.when == "setup":
             self._close()
-        else:
+        elif self._open:
             self._open.pop(id(outbox.get()), None)
 
     def _close(self) -> None:
+        if not self._open:
+            return
         waiting = outbox.get()
         begun = self._open.pop(id(waiting), None)
         if begun is None:
