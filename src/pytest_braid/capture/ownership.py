@@ -10,8 +10,6 @@ on, a task of a loop with a wider scope, a context that somebody has kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -59,15 +57,21 @@ def owner() -> Owner | None:
     return None if own is None else own[_OWNER]
 
 
-@contextmanager
-def owned(item: pytest.Item) -> Iterator[Owner]:
+class owned:  # noqa: N801 -- a context manager, entered for each test
     """Everything inside, in this context, is this test's; in another context it is not."""
-    mine = Owner(item)
-    token = _values.set(mine.values)
-    try:
-        yield mine
-    finally:
-        for give_back in mine.values.get(AT_END, ()):
+
+    __slots__ = ("_mine", "_token")
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._mine = Owner(item)
+
+    def __enter__(self) -> Owner:
+        self._token = _values.set(self._mine.values)
+        return self._mine
+
+    def __exit__(self, *_exception: object) -> None:
+        own = self._mine.values
+        for give_back in own.get(AT_END, ()):
             give_back()
-        mine.values.clear()
-        _values.reset(token)
+        own.clear()
+        _values.reset(self._token)

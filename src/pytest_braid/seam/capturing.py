@@ -8,6 +8,7 @@ that everybody knows passes on what it is asked; it captures what goes through `
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO, TextIOWrapper
@@ -17,7 +18,7 @@ from typing import IO, Any
 import pytest
 from _pytest import capture
 
-from pytest_braid.seam.routing import Pool, Values, dress, missing
+from pytest_braid.seam.routing import Pool, Values, dress, key_of, missing
 
 _NEEDED = ("CaptureIO", "CaptureManager", "MultiCapture", "SysCapture", "_get_multicapture")
 _ATTRIBUTES = ("_global_capturing", "_capture_fixture")
@@ -93,6 +94,31 @@ class _Stream(capture.CaptureIO):
 
 
 class _Capture(capture.SysCapture):
+    """Of one test after another. What ``sys`` shows it is put where that looks, without asking who
+    runs: in each phase a stream is resumed and suspended."""
+
+    own: dict[str, Any] | None = None
+    """What is the running test's own, while it runs (``routing.Values``)."""
+
+    def __init__(self, fd: int, tmpfile: Any) -> None:
+        super().__init__(fd, tmpfile)
+        self._key = key_of(sys, self.name)
+
+    def suspend(self) -> None:
+        if not self._show(self._old, "started", "suspended"):
+            super().suspend()
+
+    def resume(self) -> None:
+        if not self._show(self.tmpfile, "suspended", "started"):
+            super().resume()
+
+    def _show(self, stream: Any, before: str, after: str) -> bool:
+        """Whether it could be put there."""
+        if not self.own or self._state != before:
+            return False
+        self.own[self._key], self._state = stream, after
+        return True
+
     def snap(self) -> str:
         """Most tests say nothing."""
         stream: Any = self.tmpfile
@@ -136,6 +162,14 @@ def _is_clean(manager: Any) -> bool:
     return manager._capture_fixture is None and capturing and not capturing.is_started()
 
 
+def _lent(pool: Pool, own: dict[str, Any]) -> Any:
+    manager = own.setdefault(_KEY, pool.lend(own))
+    for part in vars(manager._global_capturing).values() if manager._global_capturing else ():
+        if isinstance(part, _Capture):
+            part.own = own
+    return manager
+
+
 def _delegating(name: str, values: Values, pool: Pool) -> Any:
     method = getattr(capture.CaptureManager, name)
 
@@ -143,8 +177,7 @@ def _delegating(name: str, values: Values, pool: Pool) -> Any:
         own = values()
         if own is None:
             return method(self, *args, **more)
-        manager = own.get(_KEY) or own.setdefault(_KEY, pool.lend(own))
-        return method(manager, *args, **more)
+        return method(own.get(_KEY) or _lent(pool, own), *args, **more)
 
     return delegate
 

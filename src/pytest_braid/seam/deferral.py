@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def _waiting(kind: Any, outbox: Outbox, tell_begin: Callable[[str, Call], bool])
             return []
         if "report" in given:  # a plugin may change its own afterwards, and report once more
             given["report"] = _copied(given["report"])
-        waiting.append(lambda: kind.__call__(self, **given))
+        waiting.append(partial(kind.__call__, self, **given))
         return []
 
     def call_historic(self: Any, *args: Any, **given: Any) -> None:

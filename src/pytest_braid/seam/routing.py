@@ -69,6 +69,11 @@ class Routed:
         return self.__get__(None)
 
 
+def key_of(target: Any, name: str) -> str:
+    """Under which name an attribute of an object is found among a test's own."""
+    return f"{getattr(target, '__name__', type(target).__name__)}.{name}"
+
+
 AT_END = "at end"
 """What a test has borrowed: functions to be called when it is over."""
 
@@ -134,12 +139,11 @@ def routed(
     contents = vars(target)
     forwarders = {name: make for name, make in (forwarders or {}).items() if name in contents}
     aside = {name: contents[name] for name in forwarders}
-    label = getattr(target, "__name__", type(target).__name__)
 
     def route(name: str, fresh: Fresh) -> Routed:
         shared = aside if name in aside else contents
         routing = (kinds or {}).get(name, Routed)
-        return routing(f"{label}.{name}", values, shared, fresh)
+        return routing(key_of(target, name), values, shared, fresh)
 
     routes = {name: route(name, fresh) for name, fresh in attributes.items()}
     kind = dress(target, routes)

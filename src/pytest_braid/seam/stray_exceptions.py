@@ -34,26 +34,25 @@ _KINDS = (
 )
 
 
+_NOTHING: deque[Any] = deque()
+
+
 class _Queue:
     """What the hook finds and the plugin takes: of the running test, or else of the run."""
 
     def __init__(self, name: str, shared: deque[Any], values: Values) -> None:
         self._name, self._shared, self._values = name, shared, values
 
-    def _of_running(self) -> deque[Any]:
-        own = self._values()
-        if own is None:
-            return self._shared
-        found: deque[Any] | None = own.get(self._name)
-        if found is None:  # two threads of a test may find so at once
-            found = own.setdefault(self._name, deque())
-        return found
-
     def append(self, found: Any) -> None:
-        self._of_running().append(found)
+        own = self._values()
+        queue = self._shared if own is None else own.setdefault(self._name, deque())
+        queue.append(found)
 
     def pop(self) -> Any:
-        return self._of_running().pop()
+        """Of a test that has none, twice in each phase: raises ``IndexError``."""
+        own = self._values()
+        queue: Any = self._shared if own is None else own.get(self._name, _NOTHING)
+        return queue.pop()
 
 
 def probe(_: pytest.Config) -> str | None:

@@ -64,6 +64,7 @@ class Pool:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._free = list(range(size, 0, -1))
+        self.has_room = bool(self._free)
         self.running: dict[int, int] = {}
         """Test to strand, numbered from 1."""
         self._identities: dict[int, int] = {}
@@ -77,18 +78,16 @@ class Pool:
         self._write, self._read = os.write, os.read
         self._cpu, self._identity = time.thread_time, threading.get_ident
 
-    @property
-    def has_room(self) -> bool:
-        return bool(self._free)
-
     def begin(self, test: int) -> int:
         """In which strand the test is to run."""
         strand = self.running[test] = self._free.pop()
+        self.has_room = bool(self._free)
         return strand
 
     def end(self, test: int) -> None:
         """The test is over, and all that it has reported is told."""
         self._free.append(self.running.pop(test))
+        self.has_room = True
 
     def start(self, job: Job) -> None:
         """Have a test run that has begun."""

@@ -43,6 +43,9 @@ _BRISK = 0.005
 
 _OURS = Path(__file__).parents[1]
 
+_LAST = (FINISH, RETIRE)
+"""Answers after which nothing comes any more."""
+
 _AT_ONCE = (KeyboardInterrupt, pytest.exit.Exception)
 """Where a serial run waits for nothing."""
 
@@ -119,10 +122,15 @@ class ThreadStrands(MainStrand):
         """When the last one began."""
         self._first: set[str] = set()
         """Node ids of running tests that began when no other ran."""
-        self._shows_begin = reporter.shows and (self._strands == 1 or prints_live(session.config))
+        self._shows_begin = (
+            not self._tells_at_once
+            and reporter.shows
+            and (self._strands == 1 or prints_live(session.config))
+        )
         self._wanting = 0
         """Teardowns that wait to know what comes next."""
-        self._news = threading.Condition()
+        self._turn = threading.RLock()
+        self._news = threading.Condition(self._turn)
         """Held by the thread that deals with something; told when it is known what comes next."""
         self._error: BaseException | None = None
         self._ends_at_once = False
@@ -216,7 +224,7 @@ class ThreadStrands(MainStrand):
             self._pool.ring()
             return None
         job: Job | None = None
-        with self._news:
+        with self._turn:
             if self._has_left:
                 return None
             try:
@@ -253,7 +261,7 @@ class ThreadStrands(MainStrand):
         return bool(self._planned or self._planned_tasks)
 
     def _is_over(self) -> bool:
-        return self._answer in (FINISH, RETIRE)
+        return self._answer in _LAST
 
     def _next_jobs(self) -> Iterator[tuple[Pool | Tasks, Job]]:
         """The tests that begin now, each with where."""
@@ -321,14 +329,14 @@ class ThreadStrands(MainStrand):
         # Now: killed in between, the last one would be told as not over.
         self._claim.set(test, strand)
         item = self.items[test]
-        if is_alone and not self._tells_at_once:
+        if is_alone and self._shows_begin:
             self._first.add(item.nodeid)
         return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
 
     def _tell_begin(self, nodeid: str, tell: Call) -> bool:
         """In a strand. The line of a test is to stand above what it prints, if it is the only one;
         beside others it would be torn off from its result."""
-        if not (nodeid in self._first and self._shows_begin):
+        if nodeid not in self._first:
             return False
         waiting = outbox.get()
         here = outbox.set(None)
@@ -347,8 +355,11 @@ class ThreadStrands(MainStrand):
         """In a strand."""
         self._claim.set(test, strand, threading.get_ident())
         item = self.items[test]
-        with nullcontext() if self._isolation is None else owned(item):
+        if self._isolation is None:
             self._protect(item, nextitem)
+        else:
+            with owned(item):
+                self._protect(item, nextitem)
 
     def _around(self, instance: Any) -> AbstractContextManager[None]:
         """What every test waits for may change the process: nothing else runs yet, or any more."""
@@ -424,7 +435,8 @@ class ThreadStrands(MainStrand):
             self._reporter.resume(over.test)
             for call in over.reports:
                 call()
-            self._first.discard(self.items[over.test].nodeid)
+            if self._first:
+                self._first.discard(self.items[over.test].nodeid)
         if over.error is None:
             self._end(self.items[over.test], over.cpu, over.waited)
         else:
@@ -457,12 +469,12 @@ class ThreadStrands(MainStrand):
             self._take_in(record)
 
     def _wants_tests(self) -> bool:
-        if self._is_over() or self._is_stopping:
+        if self._answer in _LAST or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()
         if self._strands == 1:
-            return not (self._has_planned or self._aside or self._runs)
+            return not (self._runs or self._has_planned or self._aside)
         return len(self._planned) + len(self._planned_tasks) < self._strands
 
     def _can_use_more(self) -> bool:
@@ -475,7 +487,7 @@ class ThreadStrands(MainStrand):
 
     def _take_in(self, record: int) -> None:
         self._has_asked = False
-        with self._news:
+        with self._turn:
             if record >= 0:
                 self._answer = None
                 self._tree.plan(self.items[record])
@@ -572,7 +584,8 @@ class ThreadStrands(MainStrand):
 
     def _tell_news(self) -> None:
         """Those who wait for a decision look again; with the lock held."""
-        self._news.notify_all()
+        if self._wanting:
+            self._news.notify_all()
         if self._tasks is not None:
             self._tasks.tell_news()
 
