@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 # Both print the names of modules as their last line.
 RUN = """
 import json, sys, pytest
@@ -60,11 +62,14 @@ HEAVY = ("asyncio", "ssl", "greenlet", "multiprocessing", "sqlite3")
 """Modules that take long to import, and that only some runs have a use for."""
 
 
-def test_workers_of_ordinary_tests_load_nothing_that_only_others_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["-n1", "--threads=2"])
+def test_workers_of_ordinary_tests_load_nothing_that_only_others_need(
+    tmp_path: Path, option: str
+) -> None:
     tmp_path.joinpath("test_trivial.py").write_text(
         f"import sys\ndef test_1(): assert not [name for name in {HEAVY} if name in sys.modules]\n"
     )
-    options = ("-p", "braid", "-n", "1")
+    options = ("-p", "braid", option)
     loaded = modules_loaded_by(RUN, *options, f"--basetemp={tmp_path}-temp", cwd=tmp_path)
     assert not loaded & {*HEAVY}
 

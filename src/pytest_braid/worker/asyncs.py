@@ -8,13 +8,17 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_braid.fixtures.served import is_async
 from pytest_braid.seam import closures, fixtures
 
 SEED_MARK = "asyncio_cooperative"
 
 only_marked: Final = pytest.StashKey[bool]()
 """Set where nobody has asked for tasks but the tests that have this mark."""
+
+
+def is_async(function: object) -> bool:
+    """Whether calling it gives something to await, or to iterate over asynchronously."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def is_task(item: pytest.Item) -> bool:

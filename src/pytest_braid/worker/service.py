@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_braid.fixtures.bridge import Hub
-from pytest_braid.fixtures.served import is_async, served
-from pytest_braid.worker.asyncs import is_task, stays_with_plugin
+from pytest_braid.fixtures.served import served
+from pytest_braid.worker.asyncs import is_async, is_task, stays_with_plugin
 
 
 class Service:

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,7 +36,9 @@ from pytest_braid.worker.outbox import Call, outbox
 from pytest_braid.worker.pace import Pace
 from pytest_braid.worker.pool import Job, Over, Pool
 from pytest_braid.worker.speech import Reporter
-from pytest_braid.worker.tasks import Heard, Tasks
+
+if TYPE_CHECKING:
+    from pytest_braid.worker.tasks import Tasks
 
 _BRISK = 0.005
 """Seconds from one test to the next that are short."""
@@ -152,6 +154,8 @@ class ThreadStrands(MainStrand):
         self._either = _poll_of(self._pool.bell, queue.descriptor)
 
     def _make_tasks(self, count: int, first: int, timeout: TimeLimit | None) -> Tasks:
+        from pytest_braid.worker.tasks import Heard, Tasks  # and with it asyncio
+
         def extended(test: int, seconds: float) -> None:
             self._reporter.speech.say(m.Extended(test, seconds))
             self._reporter.speech.flush()

@@ -171,7 +171,12 @@ def at_once(config: pytest.Config) -> tuple[int, int]:
 
 
 def _finder_of_reasons(threads: int, tasks: int) -> Callable[[pytest.Item], str | None]:
-    """Imported where tests run at once, and nowhere else."""
+    """Imported where tests run at once, and nowhere else; and with it, before workers are forked,
+    what each of them needs for that."""
+    import pytest_braid.worker.threads
     from pytest_braid.worker.aside import reason_for
+
+    if tasks:
+        import pytest_braid.worker.tasks  # noqa: F401
 
     return reason_for(threads, tasks)
