@@ -101,6 +101,17 @@ def test_where_the_process_computes_all_the_time_one_less_may_run(
     assert fill(pace, now, 100) == 1
 
 
+def test_where_threads_take_the_processor_from_each_other_one_less_may_run(
+    pace: Pace, usage: Counted
+) -> None:
+    now, running = grown(pace, usage, 1.0)
+    now = looked(pace, usage, now, share=0.8, lost=5)
+    pace.end(0, now)
+    assert not pace.has_room(now)
+    pace.end(1, now)
+    assert fill(pace, now, running) == 1
+
+
 def test_never_is_there_room_for_none(pace: Pace, usage: Counted) -> None:
     now = 1.0
     fill(pace, now)
@@ -146,10 +157,10 @@ def test_without_a_lock_of_the_interpreter_there_is_no_pace(usage: Counted) -> N
 
 
 def test_it_is_asked_less_often_as_long_as_nothing_waits(pace: Pace, usage: Counted) -> None:
-    pauses = [pace.pause() for _ in range(6)]
+    pauses = [pace.pause() for _ in range(8)]
     assert pauses == sorted(pauses)
     assert pauses[:2] == [SHORT, 2 * SHORT]
-    assert pauses[-1] == pauses[-2] == 8 * SHORT
+    assert pauses[-1] == pauses[-2] == LONG
     fill(pace, 1.0)
     looked(pace, usage, 1.0, share=0)
     assert pace.pause() == SHORT

@@ -18,7 +18,7 @@ IDLE: Final = 0.5
 BUSY: Final = 0.9
 """Seconds of CPU in a second: with less, tests wait, and with more, one more would only wait."""
 
-_MOST: Final = 8 * SHORT
+_MOST: Final = LONG
 
 _HAS_LOCK: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -30,7 +30,8 @@ class Usage:
         self._look = resource.getrusage  # bound before a test can patch the module
 
     def __call__(self) -> tuple[float, int]:
-        """Seconds of CPU, and how often another process has taken the processor away."""
+        """Seconds of CPU, and how often the processor was taken away from a thread that computed,
+        by another one or another process."""
         found = self._look(resource.RUSAGE_SELF)
         return found.ru_utime + found.ru_stime, found.ru_nivcsw
 
@@ -83,11 +84,12 @@ class Pace:
         (cpu, lost), self._seen = self._seen, self._usage()
         share, lost = (self._seen[0] - cpu) / seconds, self._seen[1] - lost
         self._looked = now
-        if share > BUSY:
+        if share < IDLE:
+            if not lost and len(self._began) >= self._room:
+                self._room *= 2
+                self._pause = SHORT
+        elif lost or share > BUSY:
             self._room = max(1, self._room - 1)
-        elif share < IDLE and not lost and len(self._began) >= self._room:
-            self._room *= 2
-            self._pause = SHORT
 
     def has_room(self, now: float) -> bool:
         """Whether one more is to begin now."""
