@@ -105,19 +105,16 @@ class _Capture(capture.SysCapture):
         self._key = key_of(sys, self.name)
 
     def suspend(self) -> None:
-        if not self._show(self._old, "started", "suspended"):
+        if self.own and self._state == "started":
+            self.own[self._key], self._state = self._old, "suspended"
+        else:
             super().suspend()
 
     def resume(self) -> None:
-        if not self._show(self.tmpfile, "suspended", "started"):
+        if self.own and self._state == "suspended":
+            self.own[self._key], self._state = self.tmpfile, "started"
+        else:
             super().resume()
-
-    def _show(self, stream: Any, before: str, after: str) -> bool:
-        """Whether it could be put there."""
-        if not self.own or self._state != before:
-            return False
-        self.own[self._key], self._state = stream, after
-        return True
 
     def snap(self) -> str:
         """Most tests say nothing."""

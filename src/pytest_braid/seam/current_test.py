@@ -26,13 +26,8 @@ def probe(_: pytest.Config) -> str | None:
     return "os.environ is not an object that could be given a class of its own"
 
 
-def _own(environ: Any, name: object = _NAME) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = environ.braid_values() if name == _NAME else None
-    return found
-
-
 def _get(self: Any, name: str) -> Any:
-    own = _own(self, name)
+    own = self.braid_values() if name == _NAME else None
     if own is None:
         return self.braid_kind.__getitem__(self, name)
     if _KEY not in own:
@@ -41,7 +36,7 @@ def _get(self: Any, name: str) -> Any:
 
 
 def _set(self: Any, name: str, value: str) -> None:
-    own = _own(self, name)
+    own = self.braid_values() if name == _NAME else None
     if own is None:
         self.braid_kind.__setitem__(self, name, value)
     else:
@@ -50,7 +45,7 @@ def _set(self: Any, name: str, value: str) -> None:
 
 
 def _delete(self: Any, name: str) -> None:
-    own = _own(self, name)
+    own = self.braid_values() if name == _NAME else None
     if own is None:
         self.braid_kind.__delitem__(self, name)
     elif own.pop(_KEY, None) is None:
@@ -58,7 +53,7 @@ def _delete(self: Any, name: str) -> None:
 
 
 def _names(self: Any) -> Iterator[str]:
-    own = _own(self)
+    own = self.braid_values()
     names: Iterator[str] = self.braid_kind.__iter__(self)
     if own is None:
         return names

@@ -84,7 +84,7 @@ class _Loggers(dict[str, Any]):
     """All loggers by name. pytest walks through them while a test may be making one."""
 
     def values(self) -> Any:
-        return list(super().values())
+        return list(dict.values(self))
 
 
 def _plugin(config: pytest.Config) -> Any:

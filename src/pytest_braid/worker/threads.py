@@ -483,11 +483,12 @@ class ThreadStrands(MainStrand):
 
     def _can_use_more(self) -> bool:
         """Whether something waits for what comes next in the queue."""
-        if not self._wants_tests():
-            return False
-        if self._wanting or (self._pool.has_room and not self._planned):
-            return True
-        return bool(self._tasks and self._tasks.has_room and not self._planned_tasks)
+        is_of_use = (
+            self._wanting
+            or (self._pool.has_room and not self._planned)
+            or (self._tasks and self._tasks.has_room and not self._planned_tasks)
+        )
+        return bool(is_of_use) and self._wants_tests()
 
     def _take_in(self, record: int) -> None:
         self._has_asked = False
