@@ -569,7 +569,10 @@ def test_of_several_tests_only_the_one_fails_that_hangs(stage: Stage, method: st
 
 
 def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stage: Stage) -> None:
-    stage.write(conftest=UP_AND_DOWN, test_a=SIXTY.format("time.sleep(0.01); assert n != 7"))
+    stage.write(
+        conftest=UP_AND_DOWN,
+        test_a=SIXTY.format("time.sleep(0.01 if n < 8 else 0.5); assert n != 7"),
+    )
     run = stage.run("--threads=4", "-x", workers=1)
     assert run.exit == 1
     assert run.counts["failed"] == 1
