@@ -58,6 +58,12 @@ def test_the_share_in_threads_is_told_and_must_be_high_for_fixtures() -> None:
     assert not [*inner.too_few(FILES[1], 4, few)]
 
 
+def test_a_run_that_ended_before_it_had_begun_has_left_nothing(tmp_path: Path) -> None:
+    for name, line in (("one", ""), ("two", '{"type":"RunEnded","at":0.1,"exit_code":4}')):
+        tmp_path.joinpath(f"{name}.jsonl").write_text(f"{line}\n")
+    assert Inner.read(tmp_path) == Inner(0, 0, 0, Counter())
+
+
 def test_every_exception_has_a_reason_and_is_of_a_file_that_runs() -> None:
     for threads in THREADS:
         listed = Listed.read(TOML, threads)
