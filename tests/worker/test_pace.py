@@ -40,10 +40,11 @@ def fill(pace: Pace, now: float, first: int = 0) -> int:
 
 def looked(pace: Pace, usage: Counted, now: float, *, share: float, lost: int = 0) -> float:
     """Look when it is time, and the process has computed for that share of it; the time."""
-    usage.cpu += share * SHORT
+    seconds = 1.01 * SHORT
+    usage.cpu += share * seconds
     usage.lost += lost
-    pace.look(now + SHORT)
-    return now + SHORT
+    pace.look(now + seconds)
+    return now + seconds
 
 
 def grown(pace: Pace, usage: Counted, now: float) -> tuple[float, int]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-SHORT: Final = 0.002
+SHORT: Final = 0.005
 """Seconds for which it is looked, at least, until it is said whether tests wait."""
 
 LONG: Final = 0.05
@@ -43,10 +43,10 @@ class Pace:
     then on, and one less if it computes all the time::
 
         a begins        the first
-        2 ms            idle: two may run, and b begins beside a
-        4 ms            idle: four may run, c and d begin
-        6 ms            they compute: three may run
-        7 ms            a is over, and e does not begin before another one is, too
+        5 ms            idle: two may run, and b begins beside a
+        10 ms           idle: four may run, c and d begin
+        15 ms           they compute: three may run
+        17 ms           a is over, and e does not begin before another one is, too
 
     Tests that take long are not counted. Where threads compute at the same time, all may begin at
     once.
