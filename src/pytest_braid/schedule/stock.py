@@ -184,9 +184,10 @@ class Stock:
         self._pool.close()
         self._waiting.close()
 
-    def loose(self, worker: Worker) -> int:
-        """Count what others could run of the worker's queue: tests, or units."""
-        return self._pool.loose(worker, worker.spare())
+    def loose(self, worker: Worker, *, asides: bool) -> int:
+        """Count what others could run of the worker's queue: tests, or units. Those that step aside
+        count only for workers that run nothing."""
+        return self._pool.loose(worker, worker.spare(asides=asides))
 
     def may_steal(self, worker: Worker) -> bool:
         """Whether the worker could be dealt what is revoked elsewhere."""
