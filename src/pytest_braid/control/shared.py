@@ -160,6 +160,7 @@ class SharedFixtures:
             return
         if self._shares.is_setting_up:
             self._broken_off.add(busy)
+            self._host.break_off(busy)
             self._zygote.interrupt((self._host.number,))
 
     def cancel(self, worker: Worker, number: int) -> None:

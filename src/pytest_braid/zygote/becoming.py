@@ -100,6 +100,7 @@ def become_worker(
 def serve_as_host(
     session: pytest.Session,
     talk: socket.socket,
+    claim: Claim,
     cleanups: Callable[[], None],
     end: Callable[[int], NoReturn],
 ) -> NoReturn:
@@ -116,7 +117,8 @@ def serve_as_host(
 
     manager = session.config.pluginmanager
     manager.unregister(name="braid-collecting")
-    Host(session, session.config.stash[sharing_key], channel, speech, farewell).serve()
+    sharing = session.config.stash[sharing_key]
+    Host(session, sharing, channel, speech, claim=claim, farewell=farewell).serve()
 
 
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
