@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -177,6 +178,7 @@ class Items:
 
     def __init__(self, count: int) -> None:
         self._next = iter(range(count))
+        self._aside: deque[int] = deque()
         self.descriptor, other = os.pipe()  # readable from now on: it is at its end
         os.close(other)
 
@@ -188,6 +190,12 @@ class Items:
 
     def wait(self) -> int:
         return FINISH
+
+    def put_aside(self, test: int) -> None:
+        self._aside.append(test)
+
+    def take_aside(self) -> int | None:
+        return self._aside.popleft() if self._aside else None
 
     def close(self) -> None:
         os.close(self.descriptor)

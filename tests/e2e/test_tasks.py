@@ -64,6 +64,59 @@ def test_as_many_async_tests_as_tasks_run_at_once(
     assert "tasks: 16 of 16 tests ran as tasks, 16 at once at most in a worker" in run.text
 
 
+def test_what_waits_for_the_end_of_tasks_can_run_in_another_worker(stage: Stage) -> None:
+    """Both workers have put sync tests aside; one of them has a task that lasts until all ran."""
+    stage.write(
+        test_a="""
+        import asyncio
+        from pathlib import Path
+        ran = Path(__file__).with_name("ran")
+        ran.mkdir(exist_ok=True)
+        async def wait_for(count):
+            while len(list(ran.iterdir())) < count: await asyncio.sleep(0.01)
+        async def test_lasts(): await asyncio.wait_for(wait_for(40), 30)
+        async def test_ends(): pass
+        @pytest.mark.parametrize("n", range(40))
+        def test_sync(n, testrun_uid): (ran / str(n)).touch(); note("ran", n)
+        """,
+    )
+    run = stage.run("--tasks=4", workers=2)
+    assert run.counts == {"passed": 42}
+    assert run.ran == Counter(map(str, range(40)))
+
+
+def test_a_fixture_is_torn_down_though_its_last_user_runs_in_another_worker(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        from pathlib import Path
+        ran = Path(__file__).with_name("ran")
+        ran.mkdir(exist_ok=True)
+        @pytest.fixture(scope="module")
+        def lives(worker_id):
+            note("up", worker_id)
+            yield
+            note("down", worker_id)
+        """,
+        test_a="""
+        import asyncio
+        from conftest import ran
+        async def wait_for(count):
+            while len(list(ran.iterdir())) < count: await asyncio.sleep(0.01)
+        async def test_lasts(): await asyncio.wait_for(wait_for(20), 30)
+        async def test_uses(lives): pass
+        @pytest.mark.parametrize("n", range(20))
+        def test_sync(n, lives): (ran / str(n)).touch()
+        """,
+        test_b="""
+        def test_it(): pass
+        """,
+    )
+    run = stage.run("--tasks=4", workers=2)
+    assert run.counts == {"passed": 23}
+    up, down = ([line for line in run.notes if line.startswith(word)] for word in ("up", "down"))
+    assert len({*up}) == len(up) == len(down) > 0
+
+
 def test_sync_tests_run_beside_tasks_in_threads(stage: Stage) -> None:
     stage.write(
         conftest="""

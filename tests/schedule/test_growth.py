@@ -43,12 +43,18 @@ def test_one_measurement_may_be_chance() -> None:
     assert grown(WAITING, measured(2.0, 2.0), WAITING, measured(2.0, 2.0)) == [2] * 4
 
 
+def test_two_together_count_however_little_each_of_them_says() -> None:
+    assert grown(measured(1.6, 1.6), measured(1.0, 1.0)) == [2, 2]  # no room for one more
+    assert grown(measured(1.6, 1.6), measured(0.6, 0.6)) == [2, 3]
+    assert grown(measured(1.6, 1.6), measured(1.6, 1.6)) == [2, 2]
+
+
 @pytest.mark.parametrize(
     "seen",
     [
         pytest.param(measured(1.8, 1.9), id="tests-compute"),
         pytest.param(measured(0.1, 1.9), id="others-compute"),
-        pytest.param(measured(1.2, 1.2), id="tests-compute-half-of-the-time"),
+        pytest.param(measured(1.2, 1.6), id="tests-compute-and-others-too"),
         pytest.param(measured(free=GIB), id="memory-is-short"),
         pytest.param(measured(each=8 * GIB), id="workers-are-large"),
     ],

@@ -1,7 +1,8 @@
 """Whole runs of workers that run several tests at once, against an adversary.
 
 A worker takes tests out of its pipe ahead, starts any of those that it has, and they end in any
-order; it may die of them at each moment, and what ran is suspected then.
+order; it may die of them at each moment, and what ran is suspected then. Tests that step aside it
+puts into its second pipe, and takes them from there when nothing else runs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
-from pytest_braid.model.tests import SchedulerSettings, TestSpec
+from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.scheduler import Scheduler
 from tests.schedule.fleet import SLICED, Record
 from tests.schedule.test_runs import crash_rates, hundreds, seeds
@@ -26,12 +27,18 @@ MOST_STEPS = 20_000
 
 @dataclass(eq=False)
 class Worker:
-    """A process: its pipe, what it has sent, and the tests that it has in hand."""
+    """A process: its pipes, what it has sent, and the tests that it has in hand."""
 
     number: int
     strands: int
+    asides: frozenset[int]
     pipe: deque[int | Record] = field(default_factory=deque)
     mail: deque[e.SchedulerEvent] = field(default_factory=deque)
+    put_aside: deque[int] = field(default_factory=deque)
+    known_aside: int = 0
+    """How many it believes to be there."""
+    has_lost: bool = False
+    """Whether what had answered its question was revoked: then it may be answered once more."""
     planned: list[int] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
     has_asked: bool = False
@@ -47,11 +54,13 @@ class Worker:
         found = found if self.running else []
         if self.pipe and len(self.planned) < self.strands:
             found.append(self.read)
-        has_room = len(self.running) < self.strands
+        has_room = len(self.running) < self.strands and not self.asides & {*self.running}
         if self.planned and has_room:
             found.append(lambda: self.start(random.choice(self.planned)))
+        if self.known_aside and not (self.planned or self.running):
+            found.append(self.step_aside)
         is_asking = self.has_asked or self.is_answered or self.is_stopped
-        if has_room and not (self.planned or is_asking):
+        if has_room and not (self.planned or self.known_aside or is_asking):
             found.append(self.ask)
         return found
 
@@ -59,7 +68,12 @@ class Worker:
         record = self.pipe.popleft()
         if isinstance(record, int):
             self.has_asked = self.is_answered = False
-            if not self.is_stopped:
+            if self.is_stopped:
+                return
+            if record in self.asides:
+                self.put_aside.append(record)
+                self.known_aside += 1
+            else:
                 self.planned.append(record)
         elif record in (Record.FINISH, Record.RETIRE):
             assert not self.planned, f"{record} with {self.planned} in hand"
@@ -68,11 +82,21 @@ class Worker:
             if record is Record.RETIRE:
                 self.mail.append(e.WorkerGone(worker=self.number, at=0.0))
         else:
-            assert self.has_asked or self.is_answered, f"{record} answers nothing"
+            is_wanted = self.has_asked or self.is_answered or self.has_lost
+            assert is_wanted, f"{record} answers nothing"
             self.has_asked, self.is_answered = False, True
 
+    def step_aside(self) -> None:
+        """The first that is put aside begins; if there is none, it was revoked."""
+        if not self.put_aside:
+            self.known_aside = 0
+            return
+        self.known_aside = len(self.put_aside) - 1
+        self.planned.append(self.put_aside.popleft())
+        self.start(self.planned[-1])
+
     def ask(self) -> None:
-        self.has_asked = True
+        self.has_asked, self.has_lost = True, False
         self.mail.append(e.Asked(worker=self.number, at=0.0))
 
     def start(self, test: int) -> None:
@@ -87,6 +111,7 @@ class Worker:
     def stop(self) -> None:
         self.is_stopped = True
         self.planned.clear()
+        self.known_aside = 0
         running = tuple(self.running)
         self.mail.append(e.WorkerStopped(worker=self.number, running=running, at=0.0))
 
@@ -102,9 +127,20 @@ class Worker:
 class Run:
     """The controller; a rule that is broken is an ``AssertionError``."""
 
-    def __init__(self, count: int, settings: SchedulerSettings, seed: int) -> None:
-        specs = [TestSpec(index, f"test_it.py::test_{index}") for index in range(count)]
+    def __init__(
+        self, count: int, settings: SchedulerSettings, seed: int, asides: frozenset[int]
+    ) -> None:
+        specs = [
+            TestSpec(
+                index,
+                f"test_it.py::test_{index}",
+                (settings.mode.by_unit and f"file{index // 5}") or None,
+                aside=index in asides,
+            )
+            for index in range(count)
+        ]
         self.scheduler = Scheduler(specs, settings)
+        self.asides = asides
         self.settings = settings
         self.random = Random(seed)
         self.workers: dict[int, Worker] = {}
@@ -146,6 +182,7 @@ class Run:
         for worker in self.workers.values():
             assert len(worker.running) <= self.settings.strands
             hands = {*worker.running, *worker.planned}
+            assert len(worker.running) == 1 or self.asides.isdisjoint(worker.running), "not alone"
             assert hands.isdisjoint(self.suspects) or len(hands) == 1, "a suspect is not alone"
         assert max(self.ends.values(), default=0) <= 1, "a test has ended twice"
 
@@ -155,7 +192,7 @@ class Run:
             case e.Finished():
                 self.ends[event.test] += 1
             case e.WorkerDied():
-                lost = {*worker.running, *worker.planned, *worker.pipe}
+                lost = {*worker.running, *worker.planned, *worker.pipe, *worker.put_aside}
                 self.suspects.update(event.suspects)
                 if event.running is not None:
                     self.ends[event.running] += 1
@@ -164,6 +201,7 @@ class Run:
                 worker.running.clear()
                 worker.planned.clear()
                 worker.pipe.clear()
+                worker.put_aside.clear()
             case e.WorkerStopped():
                 self.is_stopping = True
             case _:
@@ -177,13 +215,13 @@ class Run:
             match command:
                 case c.StartWorker():
                     assert not self.is_stopping
-                    started = Worker(command.worker, self.settings.strands)
+                    started = Worker(command.worker, self.settings.strands, self.asides)
                     started.mail.append(e.WorkerReady(worker=command.worker, at=0.0))
                     self.workers[command.worker] = started
                 case c.Assign():
                     self.assign(self.workers[command.worker], command.tests)
                 case c.Revoke():
-                    todo.extend(self.revoke(self.workers[command.worker]))
+                    todo.extend(self.revoke(self.workers[command.worker], command))
                 case c.GiveUp():
                     self.gave_up = True
                 case c.Wait():
@@ -198,9 +236,13 @@ class Run:
         worker.given += len(tests)
         assert worker.given <= (self.settings.max_tests_per_worker or worker.given)
 
-    def revoke(self, worker: Worker) -> list[c.SchedulerCommand]:
+    def revoke(self, worker: Worker, order: c.Revoke) -> list[c.SchedulerCommand]:
         tests = tuple(record for record in worker.pipe if isinstance(record, int))
         worker.pipe.clear()
+        if order.asides:
+            tests = (*worker.put_aside, *tests)
+            worker.has_lost |= bool(worker.put_aside)
+            worker.put_aside.clear()
         worker.given -= len(tests)
         self.left.update(tests)
         return self.scheduler.handle(e.Revoked(worker=worker.number, tests=tests, at=0.0))
@@ -219,12 +261,13 @@ runs = st.builds(
     st.builds(
         SchedulerSettings,
         workers=st.integers(1, 4),
-        mode=st.sampled_from(SLICED),
+        mode=st.sampled_from([*SLICED, Mode.LOADFILE]),
         strands=st.integers(2, 5),
         is_cautious=st.booleans(),
         max_tests_per_worker=st.none() | st.integers(1, 12),
     ),
     seeds,
+    st.frozensets(st.integers(0, 39)),
 )
 steps = st.integers(0, 200)
 

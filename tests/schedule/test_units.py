@@ -105,6 +105,16 @@ class TestPool:
         pool.put_back(1, (1, 2))
         assert len(pool) == 2
 
+    def test_two_units_that_a_worker_had_begun_at_once_are_both_put_back(self) -> None:
+        """Several strands: a test of the first one is still to come when the second has begun."""
+        pool = UnitPool([[0, 1, 2], [3, 4]], workers=1)
+        assert pool.take(0, 9, ahead=9) == (0, 1, 2, 3, 4)
+        pool.put_back(0, (2, 4))
+        assert (len(pool), pool.holds(0)) == (0, True)
+        pool.release(0)
+        assert (len(pool), pool.holds(0)) == (2, False)
+        assert pool.take(1, 9, ahead=9) == (2, 4)
+
     def test_a_pinned_unit_stays_for_the_successor(self) -> None:
         pool = UnitPool([[0, 1], [2, 3]], workers=2, pinned=True)
         pool.take(0, 1, ahead=1)

@@ -113,10 +113,10 @@ class Crew:
             case _:
                 assert_never(order)
 
-    def take_back(self, number: int) -> tuple[int, ...]:
-        """The tests that a worker has not seen yet: they are not its any more."""
+    def take_back(self, number: int, *, asides: bool) -> tuple[int, ...]:
+        """The tests that a worker has not seen yet, or has put aside: they are not its any more."""
         worker = self._workers.get(number)
-        return () if worker is None else worker.take_back()
+        return () if worker is None else worker.take_back(asides=asides)
 
     def finish(self, worker: Worker) -> None:
         """Let it end its session."""

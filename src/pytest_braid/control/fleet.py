@@ -30,7 +30,7 @@ from pytest_braid.wire.values import pack
 _TAIL = 4000
 """Characters of a dead process's output that a report shows: the last ones."""
 
-_DESCRIPTORS = 20
+_DESCRIPTORS = 24
 """Descriptors that a worker costs the controller, and its successor while both are known."""
 
 _DUMP = 1 << 20
@@ -237,7 +237,8 @@ class Worker:
 
     def start(self, zygote: Zygote, packed: bytes, tally: int) -> None:
         files = (self._theirs, self._out, self._err, self._fault, self._screen, self._shared)
-        kept = (self.queue.reading_end, *(file.fileno() for file in files), tally)
+        queues = (self.queue.reading_end, *self.queue.asides)
+        kept = (*queues, *(file.fileno() for file in files), tally)
         order = m.Fork(self.number, self.slot, packed, self.mark)
         zygote.send(order, WorkerKit(*kept, *self._printing).descriptors())
         self._theirs.close()
@@ -281,12 +282,12 @@ class Worker:
         own = (test - self._first for test in tests)
         self.queue.put(own if self._order is None else (self._own[test] for test in own))
 
-    def take_back(self) -> tuple[int, ...]:
-        """Empty its queue: the tests that it has not seen."""
+    def take_back(self, *, asides: bool) -> tuple[int, ...]:
+        """Empty its queue: the tests that it has not seen, and those that it has put aside."""
         if self._held is not None:
             tests, self._held = tuple(self._held), []
         else:
-            tests = tuple(map(self._number, self.queue.take_back()))
+            tests = tuple(map(self._number, self.queue.take_back(asides=asides)))
         self.queued -= len(tests)
         return tests
 

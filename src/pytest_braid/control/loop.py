@@ -632,7 +632,7 @@ class Loop:
             command = todo.popleft()
             self._audience.command(command, time.monotonic())
             if isinstance(command, c.Revoke):
-                todo.extend(self._revoke(command.worker))
+                todo.extend(self._revoke(command))
             else:
                 self._do(command)
 
@@ -653,9 +653,9 @@ class Loop:
         self._shared.joined(worker)
         return worker
 
-    def _revoke(self, number: int) -> list[c.SchedulerCommand]:
-        tests = self._crew.take_back(number)
-        event = e.Revoked(worker=number, tests=tests, at=time.monotonic())
+    def _revoke(self, order: c.Revoke) -> list[c.SchedulerCommand]:
+        tests = self._crew.take_back(order.worker, asides=order.asides)
+        event = e.Revoked(worker=order.worker, tests=tests, at=time.monotonic())
         self._audience.event(event)
         return self._scheduler.handle(event)
 

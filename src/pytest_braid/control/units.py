@@ -46,6 +46,7 @@ def specs_of(
                 needs=test.needs,
                 shares=test.shares,
                 fixtures=test.fixtures,
+                aside=test.aside is not None,
             )
             for index, test in enumerate(tests)
         ]

@@ -35,9 +35,11 @@ class Assign(Command, frozen=True, gc=False):
 
 
 class Revoke(Command, frozen=True, gc=False):
-    """Take back what still lies in the worker's queue; answered at once by ``Revoked``."""
+    """Take back what still lies in the worker's queue, and what it has put aside (``asides``);
+    answered at once by ``Revoked``."""
 
     worker: int
+    asides: bool = False
 
 
 class End(Command, frozen=True, gc=False):

@@ -72,8 +72,8 @@ class Revoked(Event, frozen=True, gc=False, kw_only=True):
     """The answer to :class:`~pytest_braid.model.commands.Revoke`.
 
     ``tests`` have been taken back out of the worker's queue, in the order of the queue: the
-    worker has not seen them. It may be empty. What the worker had already taken from its queue
-    stays with it and will be started by it.
+    worker has not seen them, or has put them aside. It may be empty. What else the worker had
+    already taken from its queue stays with it and will be started by it.
     """
 
     worker: int

@@ -19,7 +19,8 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     ``with_unit``: then the process is the unit's, in any mode), and comes before all tests that
     share their workers. ``needs`` is what it must have while it runs. ``fixtures`` are the numbers
     of the instances (``Estimates.instances``) that it shares with others; ``shares`` those of
-    fixtures of the whole run, without which it does not begin.
+    fixtures of the whole run, without which it does not begin. A test that steps ``aside`` runs
+    when no other of its worker does.
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
@@ -32,6 +33,7 @@ class TestSpec(msgspec.Struct, frozen=True, gc=False):
     with_unit: bool = False
     fixtures: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
+    aside: bool = False
 
 
 class Mode(StrEnum):

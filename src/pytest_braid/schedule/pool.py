@@ -139,7 +139,8 @@ class Pool:
         """Return ``tests`` to the front of the worker's slice, from where they had been dealt."""
         if tests and not self._closed:
             self._slices.setdefault(worker, deque()).extendleft(reversed(tests))
-            del self._dealt.get(worker, [])[-len(tests) :]
+            back, dealt = {*tests}, self._dealt.get(worker, ())
+            self._dealt[worker] = [test for test in dealt if test not in back]
 
     def bequeath(self, dead: int, heir: int) -> None:
         """Hand the slice of a dead worker to its successor."""
@@ -164,14 +165,14 @@ class Pool:
         """Whether there are tests that only this worker, or its successor, may run: never."""
         return False
 
-    def loose(self, worker: Worker, stay: int) -> int:
-        """Count the tests of its queue that another could run if the first so many stay."""
-        spare = max(0, len(worker.queue) - stay)
+    def loose(self, worker: Worker, spare: Sequence[int]) -> int:
+        """Count the tests that another could run if it had these of the worker's queue."""
         if not spare or not self._chain_of:
-            return spare
-        tests = [*islice(worker.queue, stay, None), *self._slices.get(worker.number, ())]
-        before = worker.queue[stay - 1] if stay else next(iter(worker.running), None)
-        return 0 if self._best_cut(tests, before, 0) is None else spare
+            return len(spare)
+        place = worker.queue.index(spare[0])
+        before = worker.queue[place - 1] if place else next(iter(worker.running), None)
+        tests = [*spare, *self._slices.get(worker.number, ())]
+        return 0 if self._best_cut(tests, before, 0) is None else len(spare)
 
     def learn(self, worker: int, test: int, fixture: str, seconds: float) -> None:
         """The worker has set up a fixture. If that was dearer than anybody expected, what is left

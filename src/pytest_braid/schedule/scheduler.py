@@ -126,6 +126,7 @@ class Scheduler:
         self._recycles = bool(self._stock.fresh) or settings.max_tests_per_worker is not None
         self._is_cautious = settings.is_cautious and settings.mode is Mode.LOAD
         self._strands = settings.strands
+        self._asides = _asides(specs, settings)
         self._growth = _growth(settings)
         self._workers: dict[int, Worker] = {}
         self._retiring: dict[int, Worker] = {}
@@ -321,7 +322,7 @@ class Scheduler:
 
     def _stealable(self, worker: Worker) -> int:
         """Count what others may hope to get by revoking the worker's queue: tests, or units."""
-        return self._stock.loose(worker, worker.secure)
+        return self._stock.loose(worker)
 
     def _free_hands(self) -> int:
         """Count the retiring workers whose successors can take what they like."""
@@ -341,7 +342,10 @@ class Scheduler:
         self._stock.close()
         queues = [worker.number for worker in self._workers.values() if worker.revocable]
         self._revoking.update(queues)
-        return [Revoke(number) for number in queues] or self._settle()
+        return [self._revoke(number) for number in queues] or self._settle()
+
+    def _revoke(self, number: int) -> Revoke:
+        return Revoke(number, asides=bool(self._asides))
 
     def _settle(self, to_fill: Worker | None = None) -> list[SchedulerCommand]:
         return self._finish_all() if self._is_over() else self._feed(to_fill)
@@ -415,7 +419,7 @@ class Scheduler:
         What a worker begins as soon as it is up waits no longer there than for another fork.
         """
         most, workers = self._stock.most_needed, self._workers.values()
-        behind = sum(self._stock.loose(w, max(w.secure, not w.running)) for w in workers)
+        behind = sum(map(self._stealable, workers))
         able = sum(w.waits and w.left >= most and not w.is_fresh for w in workers)
         fresh = sum(worker.is_fresh for worker in workers) + self._free_hands()
         return max(0, self._stock.fresh + max(0, len(self._stock) + behind - able) - fresh)
@@ -434,7 +438,7 @@ class Scheduler:
         spare = self._stealable(victim)
         if spare > 0 and any(map(self._stock.may_steal, unanswered)):
             self._revoking.add(victim.number)
-            return [Revoke(victim.number)]
+            return [self._revoke(victim.number)]
         commands: list[SchedulerCommand] = []
         for worker in unanswered:
             if not self._stopping and self._stock.may_come(worker, spare):
@@ -512,7 +516,7 @@ class Scheduler:
         if slot is None:
             slot = self._next_slot
             self._next_slot += 1
-        worker = Worker(self._next_number, slot, self._limit, barren, self._strands)
+        worker = Worker(self._next_number, slot, self._limit, barren, self._strands, self._asides)
         self._workers[worker.number] = worker
         self._next_number += 1
         return worker
@@ -536,6 +540,13 @@ def _growth(settings: SchedulerSettings) -> Growth | None:
     if settings.most_workers is None or settings.mode is Mode.EACH:
         return None
     return Growth(settings.most_workers)
+
+
+def _asides(specs: Sequence[TestSpec], settings: SchedulerSettings) -> frozenset[int]:
+    """Tests that a worker puts aside, and that can go to others then: none of a unit."""
+    if settings.strands == 1 or settings.mode.by_unit:
+        return frozenset()
+    return frozenset(spec.index for spec in specs if spec.aside)
 
 
 def _let_end(worker: Worker) -> list[SchedulerCommand]:

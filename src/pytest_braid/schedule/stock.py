@@ -184,9 +184,9 @@ class Stock:
         self._pool.close()
         self._waiting.close()
 
-    def loose(self, worker: Worker, stay: int) -> int:
-        """Count what others could run of the worker's queue, if the first so many tests stay."""
-        return 0 if worker.serves_line else self._pool.loose(worker, stay)
+    def loose(self, worker: Worker) -> int:
+        """Count what others could run of the worker's queue: tests, or units."""
+        return self._pool.loose(worker, worker.spare())
 
     def may_steal(self, worker: Worker) -> bool:
         """Whether the worker could be dealt what is revoked elsewhere."""

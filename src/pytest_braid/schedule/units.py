@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from pytest_braid.schedule.worker import UNLIMITED, Worker
 
@@ -27,8 +26,9 @@ class UnitPool:
     """Undealt tests whose units are bound to a worker one by one, when it has need of the next.
 
     Does for units what :class:`~pytest_braid.schedule.pool.Pool` does for single tests. A unit is
-    free, or held by a worker that has been dealt its front, or dealt to its end. With a unit of
-    tests 0 to 3 and one of test 4:
+    free, or held by a worker that has been dealt its front, or dealt to its end. A worker holds
+    one, or more where several that it had begun at once were put back. With a unit of tests 0 to 3
+    and one of test 4:
 
         take(gw0, 2)            (0, 1)    free [4]        gw0 holds [2 3]
         put_back(gw0, (0, 1))             free [0-3] [4]  gw0 had not begun: free again, in front
@@ -60,7 +60,7 @@ class UnitPool:
         self.most_needed = min(limit, max(map(len, [*units, *later]), default=0))
         """How many more tests a worker must be allowed to be dealt whatever is revoked."""
         self._free = deque(_Unit([*reversed(unit)], unit[0]) for unit in units)
-        self._held: dict[int, _Unit] = {}
+        self._held: dict[int, list[_Unit]] = {}
         self._unit_of = {test: unit for unit in self._free for test in unit.rest}
         self._pinned = pinned
         self._held_back = held
@@ -99,14 +99,13 @@ class UnitPool:
             if worker not in self._held and is_due:
                 self.claim(worker)
                 share -= 1
-            unit = self._held.get(worker)
-            if unit is None:
+            if worker not in self._held:
                 break
-            dealt = len(tests)
+            unit, dealt = self._held[worker][0], len(tests)
             while unit.rest and len(tests) < count and unit.rest[-1] not in self._held_back:
                 tests.append(unit.rest.pop())
             if not unit.rest:
-                del self._held[worker]
+                self._drop(worker, unit)
             elif len(tests) == dealt:
                 break
         return tuple(tests)
@@ -116,22 +115,30 @@ class UnitPool:
         if worker not in self._held and self._free:
             unit = self._free.popleft()
             unit.head = unit.rest[-1]
-            self._held[worker] = unit
+            self._held[worker] = [unit]
 
     def put_back(self, worker: int, tests: Sequence[int]) -> None:
         """Return ``tests`` that the worker had been dealt; units that have not begun are free."""
         if self._closed:
             return
         for test in reversed(tests):
-            unit = self._held[worker] = self._unit_of[test]
+            unit, held = self._unit_of[test], self._held.setdefault(worker, [])
+            if unit not in held:
+                held.insert(0, unit)
             unit.rest.append(test)
-            if unit.is_whole:
-                self.release(worker)
+            if unit.is_whole and not self._pinned:
+                self._drop(worker, unit)
+                self._free.appendleft(unit)
+
+    def _drop(self, worker: int, unit: _Unit) -> None:
+        self._held[worker].remove(unit)
+        if not self._held[worker]:
+            del self._held[worker]
 
     def release(self, worker: int) -> None:
         """Free what a worker holds, to be the next to be bound; a pinned unit stays."""
-        if worker in self._held and not self._pinned:
-            self._free.appendleft(self._held.pop(worker))
+        if not self._pinned:
+            self._free.extendleft(reversed(self._held.pop(worker, [])))
 
     def unclaim(self, worker: int) -> None:
         """Free what a worker holds if it has not begun it."""
@@ -140,8 +147,7 @@ class UnitPool:
 
     def has_begun(self, worker: int) -> bool:
         """Whether the worker holds a unit of which it has been dealt tests."""
-        unit = self._held.get(worker)
-        return unit is not None and not unit.is_whole
+        return any(not unit.is_whole for unit in self._held.get(worker, ()))
 
     def holds(self, worker: int) -> bool:
         """Whether there are tests that only this worker, or its successor, may run."""
@@ -149,21 +155,19 @@ class UnitPool:
 
     def bequeath(self, dead: int, heir: int) -> None:
         """Hand what a dead worker holds to its successor."""
-        unit = self._held.pop(dead, None)
-        if unit is not None:
-            self._held[heir] = unit
+        held = self._held.pop(dead, None)
+        if held is not None:
+            self._held[heir] = held
 
-    def loose(self, worker: Worker, stay: int) -> int:
-        """Count the units of its queue that another could run if the first so many tests stay."""
+    def loose(self, worker: Worker, spare: Sequence[int]) -> int:  # noqa: ARG002
+        """Count the units that another could run if it had these tests of the worker's queue."""
         if self._pinned:
             return 0
-        tests = islice(worker.queue, stay, None)
-        return sum(self._unit_of[test].head == test for test in tests)
+        return sum(self._unit_of[test].head == test for test in spare)
 
     def _share(self, worker: int) -> int:
         """How many units the worker may bind now: one more than none, and fewer and fewer."""
-        held = self._held.get(worker)
-        claimed = held is not None and held.is_whole
+        claimed = any(unit.is_whole for unit in self._held.get(worker, ()))
         return -(-(len(self._free) + claimed) // self._workers) - claimed
 
     def grow(self, workers: int) -> None:

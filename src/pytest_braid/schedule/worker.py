@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 BUFFER = 0.05
 """Seconds of expected work kept in a worker's queue: many times an answer of the controller."""
@@ -113,9 +114,10 @@ class Worker:
     It runs up to ``strands`` tests at once: ``running``, each with the time of its start.
     ``queue`` holds the tests assigned to it and not yet started, in order. The worker's pipe
     holds the end of it: what the worker has taken and not announced yet is missing at its front. A
-    worker of several strands may start these in another order.
+    worker of several strands may start these in another order, and puts ``asides`` into another
+    pipe, until nothing else runs.
     An answered :class:`~pytest_braid.model.commands.Revoke` tells how much: of ``gone`` tests at
-    the front we know that they are out of the pipe and will be started by this worker.
+    the front we know that they are in no pipe and will be started by this worker.
 
     ``barren`` counts its predecessors, back to back, that died without an outcome. ``given`` are
     the tests assigned to it, less the revoked ones, of at most ``limit``. ``serves_line``: what it
@@ -127,6 +129,7 @@ class Worker:
     limit: int = UNLIMITED
     barren: int = 0
     strands: int = 1
+    asides: Container[int] = ()
     given: int = 0
     serves_line: bool = False
     queue: deque[int] = field(default_factory=deque)
@@ -181,27 +184,37 @@ class Worker:
 
     @property
     def revocable(self) -> int:
-        """How many tests are in its pipe at most."""
+        """How many tests are in its pipes at most."""
         return len(self.queue) - self.gone
 
-    @property
-    def secure(self) -> int:
-        """How many tests at the front of its queue others cannot hope to get by revoking it.
+    def spare(self) -> list[int]:
+        """The tests of its queue that others may hope to get by revoking it, in order.
 
-        A test that it takes at once is one of them: two workers that wait could else pass it to
-        and fro for ever. So is the first of a worker that is not up yet, without which the run
+        A test that it takes at once is none of them: two workers that wait could else pass it to
+        and fro for ever. Nor is the first of a worker that is not up yet, without which the run
         would not end sooner. One that still tears everything down after an ``End`` takes nothing
         for a while. A test that stood in line has what it needs only here.
         """
         if self.serves_line:
-            return len(self.queue)
-        takes_next = self.question is Question.OPEN or not self.running
+            return []
         if self.strands == 1:
-            return self.gone or int(takes_next)
-        return max(self.gone, self.grasp)
+            takes_next = self.question is Question.OPEN or not self.running
+            return [*islice(self.queue, self.gone or int(takes_next), None)]
+        stay, asides_stay = self._grasp, int(not self.running)
+        spare: list[int] = []
+        for place, test in enumerate(self.queue):
+            is_aside = test in self.asides
+            stays = place < self.gone or (asides_stay if is_aside else stay) > 0
+            if not stays:
+                spare.append(test)
+            elif is_aside:
+                asides_stay -= 1
+            else:
+                stay -= 1
+        return spare
 
     @property
-    def grasp(self) -> int:
+    def _grasp(self) -> int:
         """How many tests a worker of several strands takes out of its pipe at once: those that it
         starts, and as many to come."""
         return 2 * self.strands - len(self.running)
@@ -210,7 +223,8 @@ class Worker:
     def keeps(self) -> int:
         """How many more tests it takes at once, besides those that are in its hands."""
         if self.strands > 1:
-            return max(0, self.grasp - len(self.queue))
+            in_hand = sum(test not in self.asides for test in self.queue)
+            return max(0, self._grasp - in_hand)
         has_next = self.queue or (self.running and self.question is not Question.OPEN)
         return int(not has_next)
 
@@ -218,10 +232,11 @@ class Worker:
         """Move ``test`` from the queue to ``running``: whatever it asked before is answered."""
         if not self._may_start(test):
             raise self.unexpected(f"started test {test}")
-        self.queue.remove(test)
+        place = self.queue.index(test)
+        del self.queue[place]
         self.running[test] = at
         self.question = Question.NONE
-        if self.gone:
+        if place < self.gone:
             self.gone -= 1
 
     def _may_start(self, test: int) -> bool:
@@ -238,14 +253,18 @@ class Worker:
         return duration
 
     def unqueue(self, tests: Sequence[int]) -> None:
-        """Take ``tests`` off the end of the queue: revoked. What is left is out of the pipe."""
-        left = len(self.queue) - len(tests)
-        if left < self.gone or list(self.queue)[left:] != list(tests):
+        """Take ``tests`` out of the queue: revoked. What is left is in no pipe."""
+        revoked = {*tests}
+        left = [test for test in self.queue if test not in revoked]
+        in_hand = [test for test in left if test not in self.asides]
+        before = [test for test in self.queue if test not in self.asides]
+        known = [test for test in islice(self.queue, self.gone) if test not in self.asides]
+        is_possible = before[: len(in_hand)] == in_hand and len(in_hand) >= len(known)
+        if not is_possible or [test for test in self.queue if test in revoked] != [*tests]:
             raise self.unexpected(f"had {list(tests)} revoked")
-        for _ in tests:
-            self.queue.pop()
-        self.gone = left
-        # The pipe was emptied. An End not read yet may have gone with the tests, so the worker
+        self.queue = deque(left)
+        self.gone = len(left)
+        # Its pipes were emptied. An End not read yet may have gone with the tests, so the worker
         # needs another answer; if it has read that End, it waits and skips a second one.
         if self.question is Question.ENDED and self.idle:
             self.question = Question.OPEN

@@ -3,6 +3,7 @@ last two are there only where output is shown live:
 
 ====== ============================== ======================================
 queue  pipe                           the tests it is to run
+aside  pipe, both ends                those of them that it has put aside (``wire.queue``)
 speech stream socket                  what it says
 out    file                           what the running test printed, captured
 err    file                           likewise
@@ -34,6 +35,8 @@ class WorkerKit(NamedTuple):
     """The worker's side: plain descriptor numbers, in the order in which they are sent."""
 
     queue: int
+    aside: int
+    aside_in: int
     speech: int
     out: int
     err: int

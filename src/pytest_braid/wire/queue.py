@@ -5,6 +5,9 @@ keeps the reading end too, takes back what the worker has not read. The kernel h
 exactly one reader, so a test can be revoked while the worker is busy, without asking it and
 without a thread in it. Records are four bytes, written whole (POSIX: a write of up to PIPE_BUF
 bytes is atomic) and, being aligned in the pipe's pages, read whole.
+
+A worker of several strands reads on, past tests that have to wait until nothing else runs there. It
+puts these into a second pipe, out of which they can be revoked as well.
 """
 
 from __future__ import annotations
@@ -41,9 +44,9 @@ def kept_for(record: int) -> int | None:
 
 
 class QueueReader:
-    """The worker's end."""
+    """The worker's end. ``asides`` are both ends of the second pipe."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, asides: tuple[int, int]) -> None:
         self.descriptor = descriptor
         os.set_blocking(descriptor, False)
         poll = select.poll()
@@ -51,6 +54,9 @@ class QueueReader:
         # Bound here, before a test can patch the modules: it is read inside of teardowns.
         self._wait_readable = poll.poll
         self._read_some = partial(os.read, descriptor, _SIZE)
+        reading, writing = asides
+        self._read_aside = partial(os.read, reading, _SIZE)
+        self._write_aside = partial(os.write, writing)
 
     def take(self, ask: Callable[[], None]) -> int:
         """The next record, waiting for it; ``ask`` is called once if the queue is empty.
@@ -83,14 +89,27 @@ class QueueReader:
             raise EOFError("the controller is gone")
         return int.from_bytes(data, "little", signed=True)
 
+    def put_aside(self, test: int) -> None:
+        """Let it wait for :meth:`take_aside`."""
+        self._write_aside(test.to_bytes(_SIZE, "little"))
+
+    def take_aside(self) -> int | None:
+        """The first of those that were put aside and not revoked, if there is one."""
+        try:
+            return int.from_bytes(self._read_aside(), "little")
+        except BlockingIOError:
+            return None
+
 
 class QueueWriter:
     """The controller's end, which can also read."""
 
     def __init__(self) -> None:
         self._reading, self._writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        os.set_blocking(self._writing, False)
+        self.asides = os.pipe()
+        """Both ends of the second pipe, for the worker."""
+        for descriptor in (self._reading, self._writing, *self.asides):
+            os.set_blocking(descriptor, False)
 
     @property
     def reading_end(self) -> int:
@@ -102,18 +121,25 @@ class QueueWriter:
         values = list(records)
         os.write(self._writing, struct.pack(f"<{len(values)}i", *values))
 
-    def take_back(self) -> list[int]:
-        """All tests that the worker has not read. Answers (negative records) stay its own."""
-        try:
-            data = os.read(self._reading, 1 << 16)
-        except BlockingIOError:
-            return []
-        records = [value for (value,) in struct.iter_unpack("<i", data)]
+    def take_back(self, *, asides: bool = False) -> list[int]:
+        """All tests that the worker has not read, behind those that it has put aside, if these are
+        wanted. Answers (negative records) stay its own."""
+        records = _drained(self._reading)
         answers = [value for value in records if value < 0]
         if answers:
             self.put(answers)
-        return [value for value in records if value >= 0]
+        put_aside = _drained(self.asides[0]) if asides else []
+        return [*put_aside, *(value for value in records if value >= 0)]
 
     def close(self) -> None:
-        os.close(self._reading)
-        os.close(self._writing)
+        for descriptor in (self._reading, self._writing, *self.asides):
+            os.close(descriptor)
+
+
+def _drained(descriptor: int) -> list[int]:
+    """All records of a pipe."""
+    try:
+        data = os.read(descriptor, 1 << 16)
+    except BlockingIOError:
+        return []
+    return [value for (value,) in struct.iter_unpack("<i", data)]

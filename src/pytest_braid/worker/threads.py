@@ -105,7 +105,8 @@ class ThreadStrands(MainStrand):
         self._planned: deque[int] = deque()
         """For threads."""
         self._planned_tasks: deque[int] = deque()
-        self._aside: deque[int] = deque()
+        self._aside: dict[int, None] = {}
+        """Put aside (a set that keeps its order). Others may have been given them meanwhile."""
         self._answer: int | None = None
         """What is not a test and was read last: there is nothing for this worker, or no more."""
         self._keeps_session = False
@@ -371,8 +372,7 @@ class ThreadStrands(MainStrand):
     def _step_aside(self) -> Iterator[tuple[pytest.Item, Any]]:
         """All that are there: meanwhile nothing is isolated."""
         with nullcontext() if self._isolation is None else self._isolation.lifted():
-            while self._aside and not self._must_stop():
-                test = self._aside.popleft()
+            while (test := self._next_aside()) is not None:
                 self._reporter.begin(test)
                 self._claim.set(test)
                 if self._tasks is not None and self._tasks.prepare(self.items[test]):
@@ -381,6 +381,16 @@ class ThreadStrands(MainStrand):
                 else:
                     yield from self._alone(self.items[test])
                 self._end(self.items[test])
+
+    def _next_aside(self) -> int | None:
+        test = None if self._must_stop() else self._queue.take_aside()
+        while self._aside:
+            first = next(iter(self._aside))
+            del self._aside[first]
+            if first == test:
+                break
+            self._tree.give_up(self.items[first])  # it was revoked
+        return test
 
     def _alone(self, item: pytest.Item) -> Iterator[tuple[pytest.Item, Any]]:
         running_item.set(item)
@@ -470,7 +480,7 @@ class ThreadStrands(MainStrand):
             if record >= 0:
                 self._answer = None
                 self._tree.plan(self.items[record])
-                self._queue_for(record).append(record)
+                self._plan(record)
             else:
                 self._answer = record
             if record <= KEEP:  # it is for a test to come that the session's fixtures stand
@@ -481,12 +491,15 @@ class ThreadStrands(MainStrand):
                 self._keeps_session = False
             self._tell_news()
 
-    def _queue_for(self, test: int) -> deque[int]:
+    def _plan(self, test: int) -> None:
         if self._asides[test]:
-            return self._aside
-        if self._tasks is not None and self._tasks.prepare(self.items[test]):
-            return self._planned_tasks
-        return self._planned
+            self._aside.pop(test, None)  # it was revoked, and comes back
+            self._aside[test] = None
+            self._queue.put_aside(test)
+        elif self._tasks is not None and self._tasks.prepare(self.items[test]):
+            self._planned_tasks.append(test)
+        else:
+            self._planned.append(test)
 
     def _ask_once(self) -> None:
         """Ask for more where nothing else is left to do."""

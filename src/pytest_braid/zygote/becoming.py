@@ -87,7 +87,13 @@ def become_worker(
         config.pluginmanager.register(Borrower(session, sharing, clerk), "braid-borrower")
     config.pluginmanager.register(Stopwatch(reporter.tell_fixture), "braid-stopwatch")
     speech.forget()  # pluggy has told the reporter all warnings of the collection once more
-    strand = _strand(session, QueueReader(kit.queue), Claim(kit.claim), reporter, limit)
+    strand = _strand(
+        session,
+        QueueReader(kit.queue, (kit.aside, kit.aside_in)),
+        Claim(kit.claim),
+        reporter,
+        limit,
+    )
     workeroutput: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
     last_word = LastWord(
         reporter, strand, workeroutput, cleanups, farewell, shares_session=shares_session
