@@ -2,7 +2,7 @@
 
     python tools/async_suites.py FOLDER                  all of them
     python tools/async_suites.py FOLDER janus aiofiles   some
-    python tools/async_suites.py FOLDER --options "-n 2 --tasks 20"
+    python tools/async_suites.py FOLDER --options="-n 2 --tasks 20"
 
 FOLDER keeps a virtual environment with what the suites need, and their source distributions, which
 hold their tests; both come from PyPI at the first time. Of each suite: what differs from two serial
@@ -25,11 +25,10 @@ import venv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from pytest_braid.model import events as e
+from pytest_braid.report.reading import read_log
 from pytest_braid.report.strands import Strands
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +72,7 @@ SUITES = (
         "2.0.0",
         ("pytest-asyncio",),
         # pytest-codspeed and its measurements, which are no tests.
-        ("tests", "--ignore=tests/test_benchmarks.py"),
+        ("tests", "--ignore=tests/test_benchmarks.py", "-oaddopts="),
     ),
     Suite("async-timeout", "5.0.1", ("pytest-asyncio",), ("tests", "-oaddopts=")),
 )
@@ -152,7 +151,7 @@ def _try(suite: Suite, folder: Path, python: Path, options: str) -> bool:
     log.unlink(missing_ok=True)
     command: list[str | Path] = [
         *(sys.executable, ROOT / "tools" / "differential.py", "--python", python),
-        *("--folder", records, "--with", f"{options} --braid-log={shlex.quote(str(log))}", "--"),
+        *("--folder", records, f"--with={options} --braid-log={shlex.quote(str(log))}", "--"),
         *("-p", "async_notes", *suite.arguments),
     ]
     environment = os.environ | {
@@ -188,30 +187,40 @@ class Found(NamedTuple):
         return "\n".join(lines)
 
 
+class Reader:
+    """Where each test of a log has run."""
+
+    def __init__(self) -> None:
+        self.nodeids: tuple[str, ...] = ()
+        self.asides: tuple[str | None, ...] = ()
+        self.strands: dict[str, int] = {}
+        self.overlap = Strands(())
+
+    def event(self, event: Any) -> None:
+        match event:
+            case e.TestsCollected():
+                self.nodeids, self.asides = event.nodeids, event.asides
+            case e.Started():
+                self.strands[self.nodeids[event.test % len(self.nodeids)]] = event.strand
+                self.overlap.event(event)
+            case e.Finished():
+                self.overlap.event(event)
+            case _:
+                pass
+
+    def command(self, command: object, at: float) -> None: ...
+
+
 def read(log: Path, asynchronous: set[str]) -> Found:
     """From an event log, and the node ids of async tests."""
-    nodeids: tuple[str, ...] = ()
-    asides: tuple[str | None, ...] = ()
-    strands: dict[str, int] = {}
-    overlap = Strands(())
-    for line in log.read_text(encoding="utf-8").splitlines():
-        facts = json.loads(line)
-        match facts.get("type"):
-            case "TestsCollected":
-                collected = msgspec.convert(facts, e.TestsCollected)
-                nodeids, asides = collected.nodeids, collected.asides
-            case "Started":
-                started = msgspec.convert(facts, e.Started)
-                strands[nodeids[started.test % len(nodeids)]] = started.strand
-                overlap.event(started)
-            case "Finished":
-                overlap.event(msgspec.convert(facts, e.Finished))
-    ran = {nodeid: strand for nodeid, strand in strands.items() if nodeid in asynchronous}
-    why = dict(zip(nodeids, asides, strict=False))
+    reader = Reader()
+    read_log(log, reader)
+    ran = {nodeid: strand for nodeid, strand in reader.strands.items() if nodeid in asynchronous}
+    why = dict(zip(reader.nodeids, reader.asides, strict=False))
     return Found(
         len(ran),
         sum(strand > 0 for strand in ran.values()),
-        overlap.largest,
+        reader.overlap.largest,
         Counter(why.get(nodeid) or "" for nodeid, strand in ran.items() if not strand),
     )
 

@@ -8,39 +8,43 @@ Reads event logs, of which several are counted as one run.
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pytest_braid.model import events as e
+from pytest_braid.report.reading import read_log
 from pytest_braid.report.strands import Strands
 
-READ = {kind.__name__: kind for kind in (e.Started, e.Finished, e.WorkerDied, e.TestsCollected)}
+
+class Reader:
+    """What a log says of strands: nothing if it was broken off before the collection."""
+
+    found: Strands | None = None
+
+    def event(self, event: Any) -> None:
+        if isinstance(event, e.TestsCollected):
+            self.found = Strands(event.asides)
+        elif self.found is not None:
+            self.found.event(event)
+
+    def command(self, command: object, at: float) -> None: ...
 
 
 def strands_of(log: Path) -> Strands | None:
     """What a log says of strands; ``None`` if it was broken off before the collection."""
-    found: Strands | None = None
-    for line in log.read_text(encoding="utf-8").splitlines():
-        facts: dict[str, Any] = json.loads(line)
-        kind = READ.get(facts.get("type", ""))
-        if kind is None:
-            continue
-        event = msgspec.convert(facts, kind)
-        if isinstance(event, e.TestsCollected):
-            found = Strands(event.asides)
-        elif found is not None:
-            found.event(event)
-    return found
+    reader = Reader()
+    read_log(log, reader)
+    return reader.found
 
 
-def main(paths: list[str]) -> None:
+def main() -> None:
     """Print the figures of all logs together."""
-    logs = [found for path in paths if (found := strands_of(Path(path))) is not None]
+    parser = argparse.ArgumentParser(description="Which share of a run's tests ran in threads.")
+    parser.add_argument("logs", nargs="+", type=Path, help="event logs (--braid-log) of one run")
+    paths: list[Path] = parser.parse_args().logs
+    logs = [found for path in paths if (found := strands_of(path)) is not None]
     ran, on_strands = sum(log.ran for log in logs), sum(log.on_strands for log in logs)
     reasons: Counter[str] = sum((log.reasons() for log in logs), Counter())
     share = 100 * on_strands / ran if ran else 0.0
@@ -51,4 +55,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -11,8 +11,16 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Self
 
-from pytest_braid.worker import reading
-from pytest_braid.worker.reading import Called, Changed, Instance, Loaded, Unloaded, read
+from pytest_braid.worker.findings import (
+    UNKNOWN,
+    Called,
+    Changed,
+    Instance,
+    Loaded,
+    Unloaded,
+    Use,
+)
+from pytest_braid.worker.reading import is_silent, read
 
 LOG = logging.getLogger(__name__)
 
@@ -26,7 +34,7 @@ class Thing:
     def __exit__(self, *_: object) -> None: ...
 
 
-def uses(function: Callable[..., Any], **given: object) -> list[reading.Use]:
+def uses(function: Callable[..., Any], **given: object) -> list[Use]:
     assert isinstance(function, FunctionType)
     return read(function, given).uses
 
@@ -146,7 +154,7 @@ def test_what_a_function_gives_is_known_if_it_is_an_instance() -> None:
         return x
 
     assert read(gives, {}).result == read(yields, {}).result == Instance(Thing)  # type: ignore[arg-type]
-    assert read(unknown, {}).result is reading.UNKNOWN  # type: ignore[arg-type]
+    assert read(unknown, {}).result is UNKNOWN  # type: ignore[arg-type]
 
 
 def test_functions_inside_are_read_with_what_the_outer_knows() -> None:
@@ -207,7 +215,7 @@ def test_no_attribute_is_looked_up_by_running_code() -> None:
     def code() -> None:
         lazy.thing()
 
-    assert loaded(code) == [lazy, reading.UNKNOWN]
+    assert loaded(code) == [lazy, UNKNOWN]
 
 
 def test_what_names_nothing_known_is_silent() -> None:
@@ -220,10 +228,10 @@ def test_what_names_nothing_known_is_silent() -> None:
     def imports() -> None:
         import signal  # noqa: F401
 
-    assert reading.is_silent(silent)  # type: ignore[arg-type]
-    assert not reading.is_silent(stops)  # type: ignore[arg-type]
-    assert not reading.is_silent(imports)  # type: ignore[arg-type]
-    assert not reading.is_silent(test_uses_know_their_lines)  # type: ignore[arg-type]
+    assert is_silent(silent)  # type: ignore[arg-type]
+    assert not is_silent(stops)  # type: ignore[arg-type]
+    assert not is_silent(imports)  # type: ignore[arg-type]
+    assert not is_silent(test_uses_know_their_lines)  # type: ignore[arg-type]
 
 
 def test_the_whole_standard_library_can_be_read() -> None:

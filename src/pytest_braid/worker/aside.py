@@ -9,20 +9,18 @@ overlooked, ``worker.guard`` catches in the act.
 from __future__ import annotations
 
 import inspect
-import unittest
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache, partial
 from logging import Logger
-from types import FunctionType, MethodType, ModuleType
-from typing import Any, Final, NamedTuple
+from types import FunctionType, ModuleType
+from typing import Any, Final
 
 import pytest
 
 from pytest_braid.seam import closures
-from pytest_braid.worker import hazards, project
+from pytest_braid.worker import hazards, kinds, project
 from pytest_braid.worker.asyncs import is_task
-from pytest_braid.worker.reading import (
+from pytest_braid.worker.findings import (
     UNKNOWN,
     Called,
     Changed,
@@ -31,10 +29,21 @@ from pytest_braid.worker.reading import (
     Reading,
     Unloaded,
     Use,
-    definitions,
-    is_silent,
-    read,
 )
+from pytest_braid.worker.functions import (
+    Part,
+    class_of,
+    functions,
+    in_closure,
+    instances,
+    is_project,
+    is_readable,
+    methods,
+    module_of,
+    usual,
+    with_self,
+)
+from pytest_braid.worker.reading import is_silent, read
 
 
 def reason(item: pytest.Item) -> str | None:
@@ -84,13 +93,6 @@ def _detection(config: pytest.Config, *, in_loop: bool = False) -> _Detection:
     return config.stash[key]
 
 
-class _Part(NamedTuple):
-    """A function, and what is known of its arguments."""
-
-    function: Any  # a FunctionType, which mypy would take for a method
-    given: frozenset[tuple[str, Instance]] = frozenset()
-
-
 class _Detection:
     """What has been found out about the code of one session."""
 
@@ -99,8 +101,8 @@ class _Detection:
         self._hazards = hazards.Hazards(config.getini("thread_unsafe_functions"))
         self._fixtures = {*config.getini("thread_unsafe_fixtures")}
         self._root = config.rootpath
-        self._found: dict[_Part, str | None] = {}
-        self._readings: dict[_Part, Reading] = {}
+        self._found: dict[Part, str | None] = {}
+        self._readings: dict[Part, Reading] = {}
         self._of_fixtures: dict[pytest.FixtureDef[Any], str | None] = {}
         self._results: dict[pytest.FixtureDef[Any], object] = {}
         self._for_all: dict[pytest.FixtureDef[Any], bool] = {}
@@ -113,9 +115,9 @@ class _Detection:
             return "collected more than once"
         is_plain = _is_plain(item)  # most are
         return (
-            (_of_marks(item) if item.own_markers or self._is_marked(item.parent) else None)
-            or (None if is_plain else _of_kind(item, is_task=is_task))
-            or (None if is_task else _of_async_fixture(item))
+            (kinds.of_marks(item) if item.own_markers or self._is_marked(item.parent) else None)
+            or (None if is_plain else kinds.of_kind(item, is_task=is_task))
+            or (None if is_task else kinds.of_async_fixture(item))
             or self._of_closure(item)
             or (None if is_plain else self._of_code(item))
         )
@@ -150,7 +152,7 @@ class _Detection:
         name, function = definition.argname, definition.func
         if name in self._fixtures or _is_listed(definition):
             return f"fixture {name}"
-        starts = [_Part(each, _with_self(function)) for each in _functions(function)]
+        starts = [Part(each, with_self(function)) for each in functions(function)]
         return self._of_parts(starts, f"fixture {name}")
 
     def is_for_all(self, definition: pytest.FixtureDef[Any], session: pytest.Session) -> bool:
@@ -165,18 +167,18 @@ class _Detection:
     def _result(self, definition: pytest.FixtureDef[Any]) -> object:
         """What a fixture gives to tests, if its code says so."""
         if definition not in self._results:
-            functions = list(_functions(definition.func))
-            known = functions and not is_silent(functions[0])
-            self._results[definition] = read(functions[0], {}).result if known else UNKNOWN
+            found = [*functions(definition.func)]
+            known = found and not is_silent(found[0])
+            self._results[definition] = read(found[0], {}).result if known else UNKNOWN
         return self._results[definition]
 
     # Code.
 
     def _of_code(self, item: pytest.Item) -> str | None:
         starts = [
-            _Part(function, self._given(item, function))
-            for value in _values(item)
-            for function in _functions(value)
+            Part(function, self._given(item, function))
+            for value in kinds.values(item)
+            for function in functions(value)
         ]
         return self._of_parts(starts, "")
 
@@ -192,15 +194,15 @@ class _Detection:
         cls = getattr(item, "cls", None)
         if cls is not None:
             known[names[0]] = Instance(cls)
-        return _instances(known)
+        return instances(known)
 
-    def _of_parts(self, starts: list[_Part], label: str) -> str | None:
+    def _of_parts(self, starts: list[Part], label: str) -> str | None:
         """The nearest reason in all that can be reached from here.
 
         What leads to a reason has one, and where none was found at all, nothing of what was seen
         has: either way nothing is looked at twice.
         """
-        came_from: dict[_Part, _Part | None] = dict.fromkeys(starts)
+        came_from: dict[Part, Part | None] = dict.fromkeys(starts)
         queue = deque(starts)
         while queue:
             part = queue.popleft()
@@ -219,14 +221,12 @@ class _Detection:
         self._found.update(dict.fromkeys(came_from))
         return None
 
-    def _mark(
-        self, part: _Part | None, came_from: Mapping[_Part, _Part | None], found: str
-    ) -> None:
+    def _mark(self, part: Part | None, came_from: Mapping[Part, Part | None], found: str) -> None:
         while part is not None:
             self._found[part] = found
             part = came_from[part]
 
-    def _own_reason(self, part: _Part, label: str | None) -> str | None:
+    def _own_reason(self, part: Part, label: str | None) -> str | None:
         """What the code of this function itself does; ``label`` says whose it is, if not its own
         name."""
         code = part.function.__code__
@@ -240,7 +240,7 @@ class _Detection:
         place = project.place(self._root, code.co_filename, line)
         return f"{what}{' in ' if where else ''}{where} ({place})"
 
-    def _hazards_in(self, part: _Part) -> Iterator[tuple[int, str]]:
+    def _hazards_in(self, part: Part) -> Iterator[tuple[int, str]]:
         """Line and name of each."""
         if vars(part.function).get("__thread_safe__") is False:
             yield part.function.__code__.co_firstlineno, "__thread_safe__ = False"
@@ -255,13 +255,13 @@ class _Detection:
         module = str(function.__globals__.get("__name__"))
         if "patchings" in vars(function) or module in {"unittest.mock", "mock.mock"}:
             return "unittest.mock.patch"
-        return None if _is_project(function) else self._hazards.package(module)
+        return None if is_project(function) else self._hazards.package(module)
 
-    def _reading(self, part: _Part) -> Reading:
-        if not _is_project(part.function):
+    def _reading(self, part: Part) -> Reading:
+        if not is_project(part.function):
             return _NOTHING
         if part not in self._readings:
-            given = {**_usual(part.function), **dict(part.given)}
+            given = {**usual(part.function), **dict(part.given)}
             silent = not given and is_silent(part.function)
             self._readings[part] = _NOTHING if silent else read(part.function, given)
         return self._readings[part]
@@ -286,7 +286,7 @@ class _Detection:
         container = self._hazards.container(use.owner)
         if container:
             return f"{container}.{use.name}" if use.name in hazards.CHANGING else None
-        cls = _class_of(use.owner)
+        cls = class_of(use.owner)
         if cls is pytest.FixtureRequest and use.name == "getfixturevalue":
             return self._of_asking(function)
         for each in cls.__mro__ if cls else ():
@@ -311,11 +311,11 @@ class _Detection:
             is_foreign = vars(owner) is not function.__globals__
             name = f"{vars(owner).get('__name__')}.{use.name}"
         elif issubclass(type(owner), type):
-            is_foreign = _module_of(owner) != function.__module__
+            is_foreign = module_of(owner) != function.__module__
             name = f"{owner.__qualname__}.{use.name}"  # type: ignore[attr-defined]
         elif type(owner) is Unloaded:
             is_foreign, name = True, f"{owner.name}.{use.name}"
-        elif _class_of(owner) is Logger:
+        elif class_of(owner) is Logger:
             is_foreign, name = True, f"Logger.{use.name}"
         else:
             return None
@@ -334,20 +334,20 @@ class _Detection:
 
     # From function to function.
 
-    def _parts_of(self, part: _Part) -> Iterator[_Part]:
+    def _parts_of(self, part: Part) -> Iterator[Part]:
         """What this function may call, as far as its code names it."""
         function = part.function
-        for value in (function.__dict__.get("__wrapped__"), *_in_closure(function)):
-            if not _is_project(function):
-                yield from map(_Part, _functions(value))
+        for value in (function.__dict__.get("__wrapped__"), *in_closure(function)):
+            if not is_project(function):
+                yield from map(Part, functions(value))
         for use in self._reading(part).uses:
             match use:
                 case Loaded(value=value) if value is not UNKNOWN:
-                    yield from (_Part(each) for each in _functions(value) if _is_readable(each))
+                    yield from (Part(each) for each in functions(value) if is_readable(each))
                 case Loaded(owner=owner, name=name):
-                    yield from _methods(_class_of(owner), (name,))
+                    yield from methods(class_of(owner), (name,))
                 case Called(value=value) if issubclass(type(value), type):
-                    yield from _methods(value, _OF_INSTANCES)  # type: ignore[arg-type]
+                    yield from methods(value, _OF_INSTANCES)  # type: ignore[arg-type]
                 case _:
                     pass
 
@@ -372,90 +372,6 @@ _LISTED_NAMES: Final = {name for names in hazards.FIXTURES.values() for name in 
 }
 
 
-def _of_marks(item: pytest.Item) -> str | None:
-    for mark in item.iter_markers():
-        if mark.name == "thread_unsafe":
-            why = mark.kwargs.get("reason") or next(iter(mark.args), None)
-            return f"mark thread_unsafe: {why}" if why else "mark thread_unsafe"
-        if mark.name in _COUNTING and mark.args[:1] == (1,):
-            return f"mark {mark.name}(1)"
-        if mark.name == "django_db":
-            return "mark django_db"
-    return None
-
-
-_COUNTING: Final = {"parallel_threads", "parallel_threads_limit", "force_parallel_threads"}
-"""Marks of pytest-run-parallel that give a number of threads."""
-
-
-def _of_async_fixture(item: pytest.Item) -> str | None:
-    for definition in closures.definitions(item):
-        if _is_async(definition.func):
-            return f"async fixture {definition.argname}"
-    return None
-
-
-def _of_kind(item: pytest.Item, *, is_task: bool) -> str | None:
-    if isinstance(item, pytest.DoctestItem):
-        return "doctest"
-    if not isinstance(item, pytest.Function):
-        return f"an item of class {type(item).__qualname__}, which runs in a way of its own"
-    values = [value for value in _values(item) if not _is_bare(value)]
-    if any(getattr(value, "is_hypothesis_test", False) is True for value in values):
-        return "hypothesis test (its deadlines would measure other tests, too)"
-    if not is_task and any(map(_is_async, values)):
-        return "async test"
-    cls = item.cls
-    if cls is not None and issubclass(cls, unittest.TestCase):
-        return _of_case(cls, item)
-    return None
-
-
-def _of_case(cls: type[unittest.TestCase], item: pytest.Item) -> str | None:
-    for each in cls.__mro__:
-        for module, why in hazards.CASES.items():
-            if hazards.is_below(each.__module__, (module,)):
-                return why
-    for name in ("setUpClass", "tearDownClass"):
-        if next(definitions(cls, name)) is not next(definitions(unittest.TestCase, name)):
-            return f"class fixture {cls.__qualname__}.{name}"
-    for name in ("setUpModule", "tearDownModule"):
-        if hasattr(getattr(item, "module", None), name):
-            return f"module fixture {name}"
-    return None
-
-
-def _values(item: pytest.Item) -> Iterator[object]:
-    """The test, and the methods around it that are no fixtures to pytest; without making an
-    instance of its class, as ``item.obj`` would."""
-    assert isinstance(item, pytest.Function)
-    cls = item.cls
-    if cls is None:
-        yield item.obj
-        return
-    names = [item.originalname or item.name]
-    if issubclass(cls, unittest.TestCase):
-        names += ["run", "setUp", "tearDown", "asyncSetUp", "asyncTearDown"]
-    for name in names:
-        yield from definitions(cls, name)
-
-
-def _is_bare(value: object) -> bool:
-    """Whether it is a function, with nothing around it and nothing attached to it, and not async:
-    as most tests are, each of which is looked at."""
-    if type(value) is not FunctionType or vars(value):
-        return False
-    return not value.__code__.co_flags & _ASYNC
-
-
-_ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
-
-
-def _is_async(value: object) -> bool:
-    function: Any = inspect.unwrap(value) if callable(value) else value
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
 def _is_listed(definition: pytest.FixtureDef[Any]) -> bool:
     module = str(getattr(definition.func, "__module__", ""))
     for each, names in hazards.FIXTURES.items():
@@ -464,101 +380,10 @@ def _is_listed(definition: pytest.FixtureDef[Any]) -> bool:
     return False
 
 
-def _functions(value: object) -> Iterator[FunctionType]:
-    """The functions behind something that can be called, or looked up in a class."""
-    for kind, inner in _INNER.items():
-        if issubclass(type(value), kind):
-            yield from _functions(getattr(value, inner, None))
-            return
-    if type(value) is FunctionType:
-        yield value
-
-
-_INNER: Final[dict[type, str]] = {
-    MethodType: "__func__",
-    staticmethod: "__func__",
-    classmethod: "__func__",
-    partial: "func",
-    property: "fget",
-    cached_property: "func",
-    type(lru_cache(int)): "__wrapped__",
-}
-
-
-def _methods(cls: type | None, names: tuple[str, ...]) -> Iterator[_Part]:
-    """The project's methods of these names; of a class and those above it, for ``super()``."""
-    for name in names if cls else ():
-        for value in definitions(cls, name):  # type: ignore[arg-type]
-            for function in _functions(value):
-                if _is_readable(function):
-                    yield _Part(function, _bound(function, cls))  # type: ignore[arg-type]
-
-
-def _bound(function: FunctionType, cls: type) -> frozenset[tuple[str, Instance]]:
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return frozenset({(names[0], Instance(cls))} if names else ())
-
-
-def _with_self(value: object) -> frozenset[tuple[str, Instance]]:
-    """What is known of the arguments of a fixture: its ``self``, if it is a method."""
-    known: dict[str, object] = {}
-    if type(value) is MethodType and type(value.__func__) is FunctionType:
-        names = value.__func__.__code__.co_varnames
-        known[names[0]] = Instance(type(value.__self__))
-    return _instances(known)
-
-
-def _usual(function: FunctionType) -> dict[str, object]:
-    """What arguments of these names are everywhere, handed on to a helper, too."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return {name: _USUAL[name] for name in names if name in _USUAL}
-
-
-_USUAL: Final[dict[str, object]] = {
-    "request": Instance(pytest.FixtureRequest),
-    "caplog": Instance(pytest.LogCaptureFixture),
-}
-
-
-def _instances(known: Mapping[str, object]) -> frozenset[tuple[str, Instance]]:
-    return frozenset((name, value) for name, value in known.items() if type(value) is Instance)
-
-
-def _class_of(value: object) -> type | None:
-    if type(value) is Instance:
-        return value.cls
-    is_object = value is not UNKNOWN and not issubclass(type(value), _NO_OBJECTS)
-    return type(value) if is_object else None
-
-
-_NO_OBJECTS: Final = (type, ModuleType, FunctionType, Unloaded, dict, list, str)
-
-
-def _module_of(cls: object) -> object:
-    return vars(cls).get("__module__")
-
-
-def _is_project(function: FunctionType) -> bool:
-    return project.is_own(function.__code__.co_filename)
-
-
 def _is_plain(item: pytest.Item) -> bool:
     """Whether no reason can lie in the code of this test, nor anywhere that it leads to."""
     if type(item) is not pytest.Function or type(item.parent) is not pytest.Module:
         return False
     value = item.obj
-    is_short = _is_bare(value) and not value.__code__.co_argcount
-    return is_short and _is_project(value) and is_silent(value)
-
-
-def _is_readable(function: FunctionType) -> bool:
-    """Whether it is the project's, or something installed around the project's."""
-    return _is_project(function) or function.__closure__ is not None
-
-
-def _in_closure(function: FunctionType) -> Iterator[object]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it is empty as yet
-            continue
+    is_short = kinds.is_bare(value) and not value.__code__.co_argcount
+    return is_short and is_project(value) and is_silent(value)

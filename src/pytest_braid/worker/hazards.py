@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType, ModuleType
 from typing import Final
 
-from pytest_braid.worker.reading import UNKNOWN, Unloaded
+from pytest_braid.worker.findings import UNKNOWN, Unloaded
 
 _FUNCTIONS: Final = {
     "os": "chdir fchdir chroot putenv unsetenv umask fork forkpty system popen startfile abort "
