@@ -806,6 +806,23 @@ def test_what_a_test_leaves_is_ended_and_named(stage: Stage) -> None:
     )
 
 
+def test_who_drops_an_async_generator_has_left_nothing_and_asyncio_closes_it(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        closed = asyncio.Event()
+        async def generator():
+            try: yield 1
+            finally: await asyncio.sleep(0.01); closed.set()
+        async def test_drops():
+            steps = generator(); await anext(steps); del steps
+            await asyncio.sleep(0)
+        async def test_other(): await asyncio.wait_for(closed.wait(), 10)
+        """
+    )
+    assert stage.run("--tasks=2", workers=1).counts == {"passed": 2}
+
+
 def test_who_leaves_something_fails_if_asked_for(stage: Stage) -> None:
     stage.write(test_a=LEAVES)
     run = stage.run("--tasks=8", "--override-ini=braid_strict_tasks=true", workers=1)

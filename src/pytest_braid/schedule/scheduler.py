@@ -487,7 +487,9 @@ class Scheduler:
     def _depth(self, worker: Worker) -> int:
         """How many tests its queue is to hold, one at least if it waits."""
         mean = self._mean(worker)
-        if self._is_cautious:
+        if self._stock.has_first:
+            depth = 0
+        elif self._is_cautious:
             depth = ahead_for(mean, CAUTIOUS_BUFFER)
         else:
             expected = self._expected_depth(worker)

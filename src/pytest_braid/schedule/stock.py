@@ -42,6 +42,11 @@ class Stock:
         return len(self._pool) + len(self._waiting) + self._line.common
 
     @property
+    def has_first(self) -> bool:
+        """Whether a worker is to be dealt no more than it can begin now."""
+        return self._pool.has_first
+
+    @property
     def fresh(self) -> int:
         """How many fresh workers are needed."""
         return self._line.fresh
