@@ -143,7 +143,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         max_tests=1 if option.forked and not is_mp else option.maxtestsperworker,
         testrun_uid=option.testrunuid or os.urandom(16).hex(),
         log=Path(option.braid_log) if option.braid_log else None,
-        live=option.capture in ("no", "tee-sys"),
+        live=getattr(option, "capture", "no") in ("no", "tee-sys"),
         start_method=option.start_method if hasattr(os, "fork") else "spawn",
         note=note,
         limit=limit_of(config),

@@ -761,6 +761,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.pluginmanager.register(Cooperative(session.config), _COOPERATIVE)
     if hasattr(session.config, "workerinput"):
         _settle_behind_tests(session.config)
+        _expect_nesting(session.config)
 
 
 def _settle_behind_tests(config: pytest.Config) -> None:
@@ -769,6 +770,15 @@ def _settle_behind_tests(config: pytest.Config) -> None:
         from pytest_braid.compat.shared_settling import Settling
 
         config.pluginmanager.register(Settling(), "braid-settling")
+
+
+def _expect_nesting(config: pytest.Config) -> None:
+    """Of a worker, or of what they are forked from: tests may run inside of others."""
+    threaded = sys.modules.get("pytest_braid.compat.threaded")
+    if threaded is not None:
+        from pytest_braid.zygote.marks import nests_key
+
+        config.stash[nests_key] = threaded.has_generated()
 
 
 @pytest.hookimpl

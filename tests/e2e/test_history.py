@@ -153,6 +153,43 @@ def test_a_test_that_is_gone_is_missed(late: Suite) -> None:
     assert [name for name, test in known(late).tests.items() if test.missed] == [PART]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--ff",), ("--ff", "--dist=worksteal"), ("--ff", "--dist=loadfile"), ("--ff", "--threads=2")],
+    ids=" ".join,
+)
+def test_what_failed_is_dealt_before_all_others_where_that_is_asked_for(
+    suite: Suite, options: tuple[str, ...]
+) -> None:
+    failing = """
+        import pytest
+        @pytest.mark.parametrize("n", range(30))
+        def test_it(n): assert n not in FAILING
+    """
+    suite.write(
+        test_a=failing.replace("FAILING", "()"),
+        test_b=failing.replace("FAILING", "(3, 7, 29)"),
+        test_c=failing.replace("FAILING", "(11,)"),
+    )
+    suite.braid()
+    log = Path(suite.pytester.path, "log.jsonl")
+    run = suite.braid(f"--braid-log={log}", *options)
+    assert len(run.outcomes) == 90
+    lines = map(json.loads, log.read_text().splitlines())
+    dealt = [(line["worker"], line["tests"]) for line in lines if line["type"] == "Assign"]
+    if "loadfile" in str(options):  # the files that have such tests
+        assert [tests[0] for _, tests in dealt[:2]] == [0, 3]
+    else:
+        assert [tests for _, tests in dealt[:4]] == [[0], [1], [2], [3]]
+        assert len({worker for worker, _ in dealt[:2]}) == 2
+
+
+def test_what_is_new_is_dealt_before_all_others_where_that_is_asked_for(late: Suite) -> None:
+    late.braid()
+    late.write(test_new="def test_1(): pass\ndef test_2(): pass")
+    assert begun(late, "--nf") == [0, 1]
+
+
 def test_the_order_that_failed_first_asks_for_is_kept(late: Suite) -> None:
     late.braid()
     assert begun(late, "--ff")[0] == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from tests.e2e.serial import Suite
@@ -126,6 +128,30 @@ def test_modules_are_imported_once_for_all_workers(suite: Suite) -> None:
     )
     suite.braid(workers=4)
     assert sorted(log.read_text().split()) == ["conftest", "test_a"]
+
+
+@pytest.mark.parametrize("options", [(), ("--threads=1",), ("--start-method=spawn",)], ids=str)
+def test_what_tests_import_and_leave_in_a_worker_is_collected_as_ever(
+    suite: Suite, options: tuple[str, ...]
+) -> None:
+    suite.ini("pythonpath = .")
+    suite.write(
+        late="class Late:\n    def itself(self): return Late",
+        test_a="""
+        import gc, importlib, sys, weakref
+        LATE = []
+        def test_import():
+            late = importlib.import_module("late")
+            LATE.extend(map(weakref.ref, (late, late.Late)))
+            del sys.modules["late"]
+        def test_collect():
+            assert (gc.isenabled(), gc.get_threshold()) == (True, THRESHOLD)
+            gc.collect()
+            assert [each() for each in LATE] == [None, None]
+        """.replace("THRESHOLD", str(gc.get_threshold())),
+    )
+    run = suite.braid(*options, workers=1)
+    assert run.exit == 0, run.text
 
 
 def test_what_has_been_collected_is_not_looked_through_again(suite: Suite) -> None:

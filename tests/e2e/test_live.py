@@ -317,6 +317,22 @@ def test_ten_megabytes_without_an_end_of_line_arrive(stage: Stage, workers: int)
     assert "z" * 500_000 in run.text.splitlines()
 
 
+@pytest.mark.parametrize(
+    "options", ["-n2", "-n2 --start-method=spawn", "-n1 --threads=2", "-n0 --threads=2"]
+)
+def test_without_pytests_capture_all_output_is_shown_at_once(stage: Stage, options: str) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.parametrize("n", range(3))
+        def test_n(n): print("of", n); assert n < 2
+        """
+    )
+    run = stage.run("-p", "no:capture", "-v", *options.split(), workers=None)
+    assert run.counts == {"passed": 2, "failed": 1}
+    assert all(re.search(rf"(^| )of {n}$", run.text, re.MULTILINE) for n in range(3)), run.text
+    assert "Captured" not in run.text
+
+
 @pytest.mark.parametrize("option", ["-s", "--capture=tee-sys"])
 def test_the_last_output_of_a_killed_worker_is_shown(
     stage: Stage, option: str, strays: list[Running]

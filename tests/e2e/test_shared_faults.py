@@ -520,6 +520,92 @@ def test_after_ctrl_c_no_setup_goes_on_that_was_waited_for(stage: Stage) -> None
     assert ups_and_downs(run)[0] == "up server"
 
 
+def test_ctrl_c_that_comes_behind_a_setup_breaks_no_other_off(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def first():
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            note("up first"); hold("first"); yield 1; note("down first")
+        @pytest_braid.shared_fixture
+        def second():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            note("up second"); yield 2; note("down second")
+        """,
+        test_a="""
+        def test_first(first): pass
+        def test_second(request):
+            try: hold("never")
+            except KeyboardInterrupt: note("caught")
+            note(f"has {request.getfixturevalue('second')}")
+        """,
+    )
+    running = stage.start(gates=("first", "never"))
+    running.expect("up first", "holding first", "holding never")
+    running.send_to_group(signal.SIGINT)
+    running.expect("caught")  # behind the host, which was sent its signal before
+    running.release("first")
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    assert "has 2" in run.notes
+    once(run, "first", "second")
+
+
+def test_ctrl_c_twice_breaks_a_setup_off_that_has_caught_the_first(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server():
+            note("up server")
+            try: hold("never")
+            except KeyboardInterrupt: note("caught")
+            try: hold("never")
+            finally: note("down server")
+            yield 1
+        """,
+        test_a="def test_it(server): pass",
+    )
+    running = stage.start(gates=("never",))
+    running.expect("up server", "holding never")
+    running.send_to_group(signal.SIGINT)
+    running.expect("caught")
+    running.send_to_group(signal.SIGINT)
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    once(run, "server")
+
+
+def test_ctrl_c_twice_does_not_disturb_what_cleans_up_behind_the_first(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import pytest_braid
+        @pytest_braid.shared_fixture
+        def server():
+            note("up server")
+            try: hold("never")
+            finally:
+                usual = signal.getsignal(signal.SIGINT)
+                signal.signal(signal.SIGINT, lambda *given: (note("again"), usual(*given)))
+                hold("cleanup")
+                note("down server")
+            yield 1
+        """,
+        test_a="def test_it(server): pass",
+    )
+    running = stage.start(gates=("never", "cleanup"))
+    running.expect("up server", "holding never")
+    running.send_to_group(signal.SIGINT)
+    running.expect("holding cleanup")
+    running.send_to_group(signal.SIGINT)
+    running.expect("again")
+    running.release("cleanup")
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    once(run, "server")
+
+
 def test_ctrl_c_twice_leaves_it_torn_down(stage: Stage) -> None:
     stage.write(
         conftest=SERVER,

@@ -85,7 +85,26 @@ def test_what_waits_for_the_end_of_tasks_can_run_in_another_worker(stage: Stage)
     assert run.ran == Counter(map(str, range(40)))
 
 
-def test_a_fixture_is_torn_down_though_its_last_user_runs_in_another_worker(stage: Stage) -> None:
+def test_while_loops_are_blocked_tests_that_wait_do_not_go_round(stage: Stage) -> None:
+    """Nobody can begin the sync test: the controller must hear what else happens."""
+    stage.write(
+        test_a="""
+        import time
+        @pytest.mark.parametrize("n", range(2))
+        async def test_blocks(n): time.sleep(0.7)
+        def test_sync(): note("ran sync")
+        """,
+    )
+    log = stage.path / "log.jsonl"
+    run = stage.run("--tasks=4", f"--braid-log={log}", workers=2)
+    assert run.counts == {"passed": 3}
+    revokes = [event for event in events_of(log) if event["type"] == "Revoke"]
+    assert len(revokes) < 20
+
+
+def test_fixtures_of_tests_that_go_elsewhere_are_set_up_and_torn_down_in_both_workers(
+    stage: Stage,
+) -> None:
     stage.write(
         conftest="""
         from pathlib import Path
@@ -113,8 +132,9 @@ def test_a_fixture_is_torn_down_though_its_last_user_runs_in_another_worker(stag
     )
     run = stage.run("--tasks=4", workers=2)
     assert run.counts == {"passed": 23}
-    up, down = ([line for line in run.notes if line.startswith(word)] for word in ("up", "down"))
-    assert len({*up}) == len(up) == len(down) > 0
+    for worker in ("gw0", "gw1"):
+        told = [line.split()[0] for line in run.notes if line.endswith(worker)]
+        assert told == ["up", "down"] * (len(told) // 2)
 
 
 def test_sync_tests_run_beside_tasks_in_threads(stage: Stage) -> None:
@@ -784,6 +804,23 @@ def test_what_a_test_leaves_is_ended_and_named(stage: Stage) -> None:
         "which would go on beside other tests. It was ended; let the test end it (await it, cancel "
         "it, or close it)" in run.text
     )
+
+
+def test_who_drops_an_async_generator_has_left_nothing_and_asyncio_closes_it(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        closed = asyncio.Event()
+        async def generator():
+            try: yield 1
+            finally: await asyncio.sleep(0.01); closed.set()
+        async def test_drops():
+            steps = generator(); await anext(steps); del steps
+            await asyncio.sleep(0)
+        async def test_other(): await asyncio.wait_for(closed.wait(), 10)
+        """
+    )
+    assert stage.run("--tasks=2", workers=1).counts == {"passed": 2}
 
 
 def test_who_leaves_something_fails_if_asked_for(stage: Stage) -> None:

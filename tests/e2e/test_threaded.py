@@ -75,10 +75,29 @@ def test_test_all_alone_runs_all_of_them(suite: Suite, options: tuple[str, ...])
     assert "of one {'value': 42}" in found.text
 
 
-def test_in_a_worker_without_threads_test_all_runs_them_too(suite: Suite) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_in_a_worker_without_threads_test_all_runs_them_too(suite: Suite, method: str) -> None:
     write(suite, THREE.replace("together.wait()", "pass"))
-    found = suite.plain("-p", "braid", "-n1", "test_a.py::test_all")
+    found = suite.plain("-p", "braid", "-n1", f"--start-method={method}", "test_a.py::test_all")
     assert found.outcomes == {"test_a.py::test_all": "setup passed, call failed, teardown passed"}
+
+
+@pytest.mark.parametrize("options", [("-n1",), ("-n1", "--threads=1"), ("-n0", "--threads=1")])
+def test_an_import_alone_isolates_nothing(suite: Suite, options: tuple[str, ...]) -> None:
+    suite.write(
+        test_a=USUAL
+        + """
+    import sys, types
+    def test_streams_are_those_of_the_process():
+        assert type(sys) is types.ModuleType
+    def test_fixtures_are_pytests_own(request):
+        if not request.config.option.threads:
+            assert type(request.session._setupstate).__module__ == "_pytest.runner"
+"""
+    )
+    found = suite.plain("-p", "braid", *options)
+    assert found.exit == 0, found.text
+    assert len(found.outcomes) == 2
 
 
 def test_a_single_test_is_only_that(suite: Suite) -> None:

@@ -479,6 +479,36 @@ def test_with_s_the_line_of_a_test_that_runs_alone_stands_above_what_it_prints(
     assert "test_a.py::test_it printed\nPASSED" in run.text
 
 
+@pytest.mark.parametrize("capture", ["-s", "--capture=tee-sys"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_lines_of_tests_that_run_at_once_stay_whole(
+    stage: Stage, workers: int, capture: str
+) -> None:
+    stage.write(
+        test_a="""
+        import threading
+        first, second = threading.Event(), threading.Event()
+        @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+        def test_one(stream):
+            file = getattr(sys, stream)
+            print("begun,", end=" ", file=file)
+            first.set(); second.wait(30); second.clear()
+            print("and ended", file=file)
+        @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+        def test_other(stream):
+            first.wait(30); first.clear()
+            print("in between", file=getattr(sys, stream))
+            second.set()
+        """,
+    )
+    for name in ("stdout", "stderr"):
+        run = stage.run(capture, "--threads=2", "-k", name, workers=workers)
+        assert run.counts == {"passed": 2, "deselected": 2}
+        text = run.text if name == "stdout" else run.errors
+        assert "in between\n" in text
+        assert "begun, and ended\n" in text, text
+
+
 def test_what_a_test_prints_logs_and_warns_of_is_its_own(suite: Suite) -> None:
     suite.write(
         test_a="""

@@ -517,7 +517,8 @@ class Fleet:
     def keep(self, worker: SimWorker, until: int | None) -> None:
         assert worker.number in self.asking, f"Keep for gw{worker.number}, which does not ask"
         assert not self.stopping, "Keep after a stop"
-        some = self.undealt or any(other.queued for other in self.workers.values())
+        # A worker may have taken from its pipe what it has not announced yet.
+        some = self.undealt or not self.announced.issuperset(range(len(self.durations)))
         assert some or self.costs
         assert until is None or until in self.undealt
         self.kept.add(worker.number)

@@ -45,6 +45,7 @@ def fleets(
             mode=st.sampled_from(SLICED),
             max_tests_per_worker=limits,
             keeps_order=st.booleans(),
+            first=st.just(0) | st.integers(0, 24),
         ),
         habits=st.builds(Habits, *[st.booleans()] * 7),
         alone=st.sets(st.integers(0, 23), max_size=3) if needy else st.just(set()),

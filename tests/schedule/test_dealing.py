@@ -55,6 +55,35 @@ def test_long_tests_are_queued_one_at_a_time(mode: Mode) -> None:
     assert set(queues[8:]) == {1}
 
 
+@given(
+    durations=st.lists(st.sampled_from([0.0003, 0.02, 0.2, 5.0]), min_size=1, max_size=40),
+    first=st.integers(1, 40),
+    workers=st.integers(1, 5),
+    mode=st.sampled_from(SLICED),
+)
+def test_what_comes_first_is_dealt_one_by_one_to_who_can_begin_it(
+    durations: list[float], first: int, workers: int, mode: Mode
+) -> None:
+    first = min(first, len(durations))
+    wanted = SchedulerSettings(workers, mode, keeps_order=True, first=first)
+    fleet = Fleet(durations, wanted)
+    play_clock(fleet)
+    dealt = [entry.tests for entry in fleet.trace if isinstance(entry, Assign)]
+    assert dealt[:first] == [(test,) for test in range(first)]
+
+
+@both_modes
+def test_what_comes_first_spreads_over_all_workers_and_nobody_waits_for_it(mode: Mode) -> None:
+    fleet = Fleet(
+        [5.0, *[0.1] * 10, *[0.001] * 400], SchedulerSettings(3, mode, keeps_order=True, first=11)
+    )
+    play_clock(fleet)
+    begun = [test for _, test in fleet.order]
+    assert begun[:11] == [*range(11)]
+    assert {worker for worker, _ in fleet.order[:3]} == {0, 1, 2}
+    assert fleet.now < 5.1
+
+
 @both_modes
 def test_what_lies_behind_a_long_test_is_taken_by_others(mode: Mode) -> None:
     fleet = fleet_of([0.001] * 600 + [3.0] + [0.001] * 599, 2, mode)

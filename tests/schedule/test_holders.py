@@ -360,9 +360,8 @@ def test_each_value_has_one_end_for_each_beginning(found: list[tuple[int, str, b
 def test_a_value_is_an_orphan_from_its_last_user_s_death_until_one_more_is_through() -> None:
     holders = Holders()
     enter(holders, 0)
-    assert holders.orphans(without=0) == [], "it is not made"
     made(holders, 0)
-    assert (holders.orphans(), holders.orphans(without=0)) == ([], [A])
+    assert holders.orphans() == []
     holders.gone(0, "it crashed")
     assert holders.orphans() == [A]
     assert settle(holders, 1) == [A]
@@ -374,14 +373,14 @@ def test_a_value_is_an_orphan_from_its_last_user_s_death_until_one_more_is_throu
     assert holders.orphans() == []
 
 
-def test_a_value_would_be_an_orphan_if_who_waits_to_be_the_last_died() -> None:
+def test_a_value_is_an_orphan_if_who_waits_to_be_the_last_dies() -> None:
     holders = Holders()
     for asker in (0, 1):
         enter(holders, asker)
     made(holders, 0)
     depart(holders, 0)
     depart(holders, 1)
-    assert (holders.orphans(), holders.orphans(without=1)) == ([], [A])
+    assert holders.orphans() == []
     holders.gone(1, "it crashed")
     assert holders.orphans() == [A]
 
@@ -390,4 +389,12 @@ def test_what_is_returned_leaves_no_orphan() -> None:
     holders = Holders()
     holders.handle(0, h.Enter(1, "f", A, False))
     made(holders, 0)
-    assert holders.orphans(without=0) == []
+    holders.gone(0)
+    assert holders.orphans() == []
+
+
+def test_what_was_not_made_when_its_maker_died_is_no_orphan() -> None:
+    holders = Holders()
+    enter(holders, 0)
+    holders.gone(0, "it crashed")
+    assert holders.orphans() == []

@@ -62,6 +62,8 @@ fleets = st.builds(
         max_chunk=st.none() | st.integers(1, 3),
         is_cautious=st.booleans(),
         max_tests_per_worker=shares,
+        keeps_order=st.booleans(),
+        first=st.just(0) | st.integers(0, 24),
     ),
     habits=st.builds(Habits, *[st.booleans()] * 7),
 )

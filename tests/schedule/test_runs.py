@@ -31,6 +31,8 @@ fleets = st.builds(
         workers=st.integers(1, 6),
         mode=st.sampled_from(SLICED),
         max_restarts=st.none() | st.integers(0, 4),
+        keeps_order=st.booleans(),
+        first=st.just(0) | st.integers(0, 24),
     ),
     habits=st.builds(Habits, *[st.booleans()] * 6),
 )

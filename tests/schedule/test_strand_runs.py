@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
+from pytest_braid.model.estimates import NOTHING_KNOWN, Estimates, Instance
 from pytest_braid.model.tests import Mode, SchedulerSettings, TestSpec
 from pytest_braid.schedule.scheduler import Scheduler
 from tests.schedule.fleet import SLICED, Record
 from tests.schedule.test_runs import crash_rates, hundreds, seeds
 
 MOST_STEPS = 20_000
+
+MOST_REVOKES = 100
+"""Of all that one event leads to: the controller hears nothing meanwhile."""
 
 
 @dataclass(eq=False)
@@ -47,11 +51,13 @@ class Worker:
     alive: bool = True
     given: int = 0
 
-    def moves(self, random: Random) -> list[Callable[[], None]]:
+    def moves(self, random: Random, linger: float) -> list[Callable[[], None]]:
+        """What it can do next; ``linger`` is the chance that no test ends now."""
         if not self.alive:
             return []
-        found: list[Callable[[], None]] = [lambda: self.finish(random.choice(self.running))]
-        found = found if self.running else []
+        found: list[Callable[[], None]] = []
+        if self.running and random.random() >= linger:
+            found.append(lambda: self.finish(random.choice(self.running)))
         if self.pipe and len(self.planned) < self.strands:
             found.append(self.read)
         has_room = len(self.running) < self.strands and not self.asides & {*self.running}
@@ -127,20 +133,28 @@ class Worker:
 class Run:
     """The controller; a rule that is broken is an ``AssertionError``."""
 
-    def __init__(
-        self, count: int, settings: SchedulerSettings, seed: int, asides: frozenset[int]
+    def __init__(  # noqa: PLR0917 -- hypothesis gives them in this order
+        self,
+        count: int,
+        settings: SchedulerSettings,
+        seed: int,
+        asides: frozenset[int],
+        estimates: Estimates = NOTHING_KNOWN,
+        linger: float = 0.0,
     ) -> None:
         specs = [
             TestSpec(
                 index,
                 f"test_it.py::test_{index}",
                 (settings.mode.by_unit and f"file{index // 5}") or None,
+                fixtures=(index // 4 % 3,) if estimates.instances else (),
                 aside=index in asides,
             )
             for index in range(count)
         ]
-        self.scheduler = Scheduler(specs, settings)
+        self.scheduler = Scheduler(specs, settings, estimates)
         self.asides = asides
+        self.linger = linger
         self.settings = settings
         self.random = Random(seed)
         self.workers: dict[int, Worker] = {}
@@ -162,6 +176,8 @@ class Run:
             elif alive and step == fail_at:
                 self.random.choice(alive).stop()
             moves = [move for worker in self.workers.values() for move in self.moves(worker)]
+            if not moves and any(worker.running for worker in self.workers.values()):
+                continue  # they linger
             if not moves:
                 break
             self.random.choice(moves)()
@@ -175,7 +191,7 @@ class Run:
         assert is_cut or not self.scheduler.unfinished
 
     def moves(self, worker: Worker) -> list[Callable[[], None]]:
-        found = worker.moves(self.random)
+        found = worker.moves(self.random, self.linger)
         return [*found, lambda: self.deliver(worker)] if worker.mail else found
 
     def check(self) -> None:
@@ -209,9 +225,11 @@ class Run:
         self.obey(self.scheduler.handle(event))
 
     def obey(self, commands: Sequence[c.SchedulerCommand]) -> None:
-        todo = deque(commands)
+        todo, revokes = deque(commands), 0
         while todo:
             command = todo.popleft()
+            revokes += isinstance(command, c.Revoke)
+            assert revokes <= MOST_REVOKES, "tests go to and fro"
             match command:
                 case c.StartWorker():
                     assert not self.is_stopping
@@ -268,6 +286,13 @@ runs = st.builds(
     ),
     seeds,
     st.frozensets(st.integers(0, 39)),
+    st.just(NOTHING_KNOWN)
+    | st.builds(
+        Estimates,
+        st.just(()) | st.tuples(*[st.sampled_from([0.001, 0.1, 5.0, None])] * 40),
+        st.tuples(*[st.builds(Instance, st.just("one"), st.booleans(), st.floats(0, 20))] * 3),
+    ),
+    st.sampled_from([0.0, 0.5, 0.9]),
 )
 steps = st.integers(0, 200)
 
@@ -295,3 +320,25 @@ def test_a_stop_ends_the_run_at_any_moment(run: Run, crash_rate: float, step: in
 @given(runs, st.just(0.0) | crash_rates, steps)
 def test_a_worker_that_stops_ends_what_it_runs(run: Run, crash_rate: float, step: int) -> None:
     run.play(crash_rate, fail_at=step)
+
+
+def test_a_test_that_nobody_can_begin_does_not_go_round() -> None:
+    """Each of two workers runs a test and has strands left; the third test runs alone."""
+    for seed in range(200):
+        run = Run(3, SchedulerSettings(2, strands=5), seed, frozenset({2}), linger=0.97)
+        run.play()
+
+
+def test_who_has_nothing_to_do_waits_for_what_may_become_spare() -> None:
+    """The other worker, at rest, takes the test that it has at once: who else could know?"""
+    scheduler = Scheduler(
+        [TestSpec(index, f"test_it.py::test_{index}", aside=index == 2) for index in range(3)],
+        SchedulerSettings(2, strands=4),
+    )
+    assert scheduler.start(0.0)[2:] == [c.Assign(0, (0,)), c.Assign(1, (1,))]
+    assert scheduler.handle(e.Started(worker=0, test=0, at=0.0)) == [c.Assign(0, (2,))]
+    scheduler.handle(e.Finished(worker=0, test=0, at=0.1))
+    scheduler.handle(e.Started(worker=1, test=1, at=0.1))
+    scheduler.handle(e.Finished(worker=1, test=1, at=0.2))
+    assert scheduler.handle(e.Asked(worker=1, at=0.2)) == [c.Keep(1, None)]
+    assert scheduler.handle(e.Started(worker=0, test=2, at=0.2)) == [c.End(1)]

@@ -29,7 +29,7 @@ def like(capturing: Any, method: str = "fd") -> Any:
     manager = SimpleNamespace(_global_capturing=capturing)
     return SimpleNamespace(
         pluginmanager=SimpleNamespace(get_plugin={"capturemanager": manager}.get),
-        getoption={"capture": method}.__getitem__,
+        getoption={"capture": method}.get,
     )
 
 

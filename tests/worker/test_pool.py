@@ -100,6 +100,46 @@ def test_a_job_that_waits_for_a_thread_is_not_overtaken_by_all_others(
     assert jobs.run_all(0, 1) == [0, 1, 2, 3, 4]
 
 
+class Closing(Jobs):
+    """Whose pool is closed when a thread has found what it is to run next."""
+
+    def go_on(self, over: Over) -> Job | None:
+        job = super().go_on(over)
+        self.pool.close()
+        return job
+
+    def run_until_closed(self, *tests: int) -> list[int]:
+        others = {*threading.enumerate()}
+        with self._one_at_a_time:
+            for job in [*map(self.begin, tests)]:
+                self.pool.start(job)
+            threads = {*threading.enumerate()} - others
+        for thread in threads:
+            thread.join(60)
+        return self.ran
+
+
+def test_a_job_that_a_thread_has_when_the_pool_is_closed_is_run() -> None:
+    jobs = Closing(1)
+    jobs.waiting = [1, 2]
+    assert jobs.run_until_closed(0) == [0, 1, 2]
+
+
+def test_so_is_one_that_comes_behind_the_end_for_another_waits(few_threads: list[str]) -> None:
+    few_threads[:] = ["one"]
+    jobs = Closing(2)
+    jobs.waiting = [2, 3]
+    assert sorted(jobs.run_until_closed(0, 1)) == [0, 1, 2, 3]
+
+
+def test_each_thread_ends_when_the_pool_is_closed() -> None:
+    others = {*threading.enumerate()}
+    jobs = Closing(3)
+    jobs.waiting = [3, 4, 5, 6]
+    assert sorted(jobs.run_until_closed(0, 1, 2)) == [*range(7)]
+    assert {*threading.enumerate()} == others
+
+
 def test_without_any_thread_it_is_an_error(few_threads: list[str]) -> None:
     assert not few_threads
     with pytest.raises(RuntimeError, match="can't start new thread"):

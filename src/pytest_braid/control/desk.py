@@ -38,13 +38,6 @@ class Desk:
         """The worker may ask."""
         self._workers[worker.number] = worker
 
-    def close(self, worker: Worker) -> None:
-        """The worker will read no more."""
-        self._workers.pop(worker.number, None)
-        _, parcels = self._unsent.pop(worker.channel.fileno(), (None, ()))
-        for parcel in parcels:
-            parcel.close()
-
     def poll(self, timeout: float | None) -> set[int]:
         """Descriptors that can be read, after so many milliseconds at most."""
         found = self._poll.poll(timeout)
@@ -73,16 +66,22 @@ class Desk:
                 found.append(((workers[0], waiting.test), (workers[1], holding.test)))
         return found
 
-    def crashed(self, worker: Worker, why: str) -> None:
-        """A worker has died. Who gets a lock that it had is told so."""
-        how = f"worker '{worker.name}' crashed while it held it, {why}"
-        self._post(self._board.gone(worker.number, how))
-        self._post(self._holders.gone(worker.number, f"worker '{worker.name}' crashed, {why}"))
+    def left(self, worker: Worker, crash: str | None) -> None:
+        """A worker has ended, and will read no more. ``crash`` says how, in words, if it was not in
+        order: who gets a lock that it had is told so."""
+        self._close(worker)
+        while_held = how = None
+        if crash is not None:
+            while_held = f"worker '{worker.name}' crashed while it held it, {crash}"
+            how = f"worker '{worker.name}' crashed, {crash}"
+        self._post(self._board.gone(worker.number, while_held))
+        self._post(self._holders.gone(worker.number, how))
 
-    def left(self, worker: Worker) -> None:
-        """A worker has ended in order."""
-        self._post(self._board.gone(worker.number))
-        self._post(self._holders.gone(worker.number))
+    def _close(self, worker: Worker) -> None:
+        self._workers.pop(worker.number, None)
+        _, parcels = self._unsent.pop(worker.channel.fileno(), (None, ()))
+        for parcel in parcels:
+            parcel.close()
 
     def _post(self, replies: Iterable[Reply]) -> None:
         for reply in replies:

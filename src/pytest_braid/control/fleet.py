@@ -375,6 +375,10 @@ class Host(Worker):
     def name(self) -> str:
         return HOST
 
+    def break_off(self, share: int) -> None:
+        """It is not to set this share up, and is about to be interrupted if it does."""
+        self._claim.break_off(share)
+
 
 HOST = "shared"
 """What is called so in place of a worker's name: by the fixture ``worker_id``, and in messages."""

@@ -261,10 +261,8 @@ class Loop:
         self._hear_out(worker)
         self._live.ended(worker)
         if worker.number in self._crew.numbers:
-            self._forget(worker)
             if worker.duty is Duty.RETIRED and worker.overrun is None:
-                self._desk.left(worker)
-                self._shared.keep()
+                self._forget(worker)
                 self._gone(worker, None)
             else:
                 self._crashed(worker, status)
@@ -275,8 +273,9 @@ class Loop:
         """A grandchild may hold the other end open, so the end of the stream may never come."""
         return bool(select.select([worker.channel.fileno()], [], [], 0)[0])
 
-    def _forget(self, worker: Worker) -> None:
-        self._desk.close(worker)
+    def _forget(self, worker: Worker, crash: str | None = None) -> None:
+        """It has left; ``crash`` says how, in words, if it was not in order."""
+        self._desk.left(worker, crash)
         self._shared.left(worker)
         self._crew.forget(worker)
 
@@ -285,8 +284,7 @@ class Loop:
         running = suspects.pop() if len(suspects) == 1 else None
         why = describe_end(status) if is_crash else self._watch.explain(worker)
         error = crash_text(why) if is_crash else why
-        self._desk.crashed(worker, self._with_test(running, why))
-        self._shared.keep()
+        self._forget(worker, self._with_test(running, why))
         leaves = worker.duty in (Duty.RETIRING, Duty.RETIRED)
         if not leaves:
             self._slots.down(worker.slot, error)
@@ -587,8 +585,6 @@ class Loop:
     def _ended(self, worker: Worker) -> None:
         """Its session is over; the zygote waits for its process."""
         self._forget(worker)
-        self._desk.left(worker)
-        self._shared.keep()
         self._live.ended(worker)
         self._slots.down(worker.slot, None)
         self._audience.event(e.WorkerEnded(worker=worker.number, at=time.monotonic()))

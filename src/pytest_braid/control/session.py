@@ -263,8 +263,9 @@ class Controller:
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
         self._estimates = self._memory.estimates(said, is_whole=self._intake.is_whole(said))
+        keeps_order = self._settings.keeps_order or said.keeps_order
         self._scheduler = self._make_scheduler(
-            tests, how, self._estimates, keeps_order=self._settings.keeps_order or said.keeps_order
+            tests, how, self._estimates, keeps_order=keeps_order, first=said.first
         )
         self._mode_name = how.name
         self._tell_tests(tests, asides)
@@ -290,7 +291,13 @@ class Controller:
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
     def _make_scheduler(
-        self, tests: Sequence[m.Test], how: Foreign, estimates: Estimates, *, keeps_order: bool
+        self,
+        tests: Sequence[m.Test],
+        how: Foreign,
+        estimates: Estimates,
+        *,
+        keeps_order: bool,
+        first: int,
     ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
@@ -308,6 +315,7 @@ class Controller:
             tells_waits=True,
             strands=self._strands_of_worker(),
             keeps_order=keeps_order,
+            first=first,
             most_workers=self._most_workers,
         )
         if wanted.is_mp:

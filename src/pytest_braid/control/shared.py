@@ -123,7 +123,7 @@ class SharedFixtures:
         self._break_off()
 
     def left(self, worker: Worker) -> None:
-        self.keep(worker.number)
+        self._keep()
         self._do(self._shares.left(worker.number))
         self._break_off()
 
@@ -133,13 +133,12 @@ class SharedFixtures:
             made_with = self._shares.held_by(worker.number)
             if made_with:
                 self._made_with[question.value] = made_with
-        self.keep()
+        self._keep()
 
-    def keep(self, without: int | None = None) -> None:
-        """Let stand what another worker needs to clean up such values. They are those that nobody
-        has, or would have ``without`` the worker of this number."""
+    def _keep(self) -> None:
+        """Let stand what another worker needs to clean up such values, those that nobody has."""
         if self._made_with:
-            orphans = self._holders.orphans(without)
+            orphans = self._holders.orphans()
             kept = (share for value in orphans for share in self._made_with.get(value, ()))
             self._do(self._shares.keep(kept))
 
@@ -160,6 +159,7 @@ class SharedFixtures:
             return
         if self._shares.is_setting_up:
             self._broken_off.add(busy)
+            self._host.break_off(busy)
             self._zygote.interrupt((self._host.number,))
 
     def cancel(self, worker: Worker, number: int) -> None:

@@ -82,7 +82,8 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     ``most_workers``: there may be as many, while tests wait and cores are idle (``-n adaptive``).
 
     ``keeps_order``: tests begin in the order of the collection, however long they take (``--ff``, a
-    project that orders its tests).
+    project that orders its tests). Of these the ``first`` so many come before all others, whatever
+    worker runs them (what failed last time).
     """
 
     workers: int
@@ -96,4 +97,5 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
     tells_waits: bool = False
     strands: int = 1
     keeps_order: bool = False
+    first: int = 0
     most_workers: int | None = None

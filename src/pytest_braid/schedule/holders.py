@@ -287,13 +287,11 @@ class Holders:
         value.is_made, value.has_ended = False, True
         self._lost.append(Loss(value.fixture, name, why))
 
-    def orphans(self, without: int | None = None) -> list[str]:
-        """The values that stand although nobody has them, or would ``without`` this asker, so that
-        another must have them once more; those too that one has for that."""
+    def orphans(self) -> list[str]:
+        """The values that stand although nobody has them, so that one must have them once more;
+        those too that one has for that."""
         return [
-            name
-            for name, value in self._values.items()
-            if value.ends and _is_orphan(value, without)
+            name for name, value in self._owed() if not value.holders or value.settler is not None
         ]
 
     @property
@@ -309,10 +307,3 @@ class Holders:
             elif value.ender is not None or (value.is_made and value.ends):
                 self._lose(name, "the run has ended before")
         return self._lost
-
-
-def _is_orphan(value: _Value, without: int | None) -> bool:
-    if value.ender is not None:
-        return value.ender[0] == without
-    has_nobody = value.holders.keys() <= {without}
-    return value.is_made and (has_nobody or value.settler is not None)

@@ -43,6 +43,8 @@ def lay_out(
         else:
             in_line.sort(key=len, reverse=True)
             rest.sort(key=len, reverse=True)
+        in_line.sort(key=lambda unit: unit[0].index >= settings.first)
+        rest.sort(key=lambda unit: unit[0] >= settings.first)
     needs = {spec.index: spec.needs for spec in specs if spec.needs != PLAIN}
     line = Line(map(_unit, _by_circle(in_line)), needs, ledger, limit, pinned=is_each, held=held)
     if is_each:
@@ -61,6 +63,7 @@ def lay_out(
         outlook,
         strands=settings.strands,
         keeps_order=settings.keeps_order,
+        first=settings.first,
         binds=settings.max_tests_per_worker is None,
     )
     return line, pool, waiting

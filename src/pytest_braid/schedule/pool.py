@@ -44,15 +44,18 @@ class Pool:
         *,
         strands: int = 1,
         keeps_order: bool = False,
+        first: int = 0,
         binds: bool = True,
     ) -> None:
         """Lay out ``tests`` for workers ``0`` to ``workers - 1``.
 
-        ``max_chunk`` is the largest number of tests dealt at once in mode ``load``.
+        ``max_chunk`` is the largest number of tests dealt at once in mode ``load``. Where the order
+        is kept, those of a number below ``first`` are in no slice: they are dealt one by one.
         """
         self._workers = max(1, workers)
         self._strands = strands
         self._keeps_order = keeps_order
+        self._first = first if keeps_order else 0
         self._binds = binds
         self._outlook = outlook or Outlook()
         self._max_chunk = max_chunk if mode is Mode.LOAD else None
@@ -74,7 +77,10 @@ class Pool:
         if mode is Mode.LOAD:
             self._common.extend(runs)
         else:
-            self._slices = self._even_slices([test for run in runs for test in run.tests])
+            tests = [test for run in runs for test in run.tests]
+            begin = [test for test in tests if test < self._first]
+            self._common.extend([Run(deque(begin))] if begin else [])
+            self._slices = self._even_slices([test for test in tests if test >= self._first])
 
     def __len__(self) -> int:
         """Count the undealt tests."""
@@ -109,12 +115,29 @@ class Pool:
         """
         if count <= 0:
             return ()
+        if self.has_first:
+            return self._take_first(worker)
         if self._max_chunk is not None:
             count = min(count, self._max_chunk)
         own = self._slices.get(worker) or self._chunk(worker)
         tests = tuple(own.popleft() for _ in range(min(count, len(own))))
         self._dealt.setdefault(worker, []).extend(tests)
         return tests
+
+    @property
+    def has_first(self) -> bool:
+        """Whether there are tests that come before all others: a worker is to be dealt the next of
+        them when it can begin it, and not before."""
+        return bool(self._common) and self._common[0].tests[0] < self._first
+
+    def _take_first(self, worker: int) -> tuple[int, ...]:
+        run = self._common[0]
+        test = run.tests.popleft()
+        if not run.tests:
+            self._common.popleft()
+        self._left = max(0.0, self._left - self._weight(test))
+        self._dealt.setdefault(worker, []).append(test)
+        return (test,)
 
     def upcoming(self, worker: int) -> Iterable[int]:
         """What the worker would be dealt next, as far as that is known."""
@@ -124,7 +147,7 @@ class Pool:
     def claim(self, worker: int, keeps: Mapping[int, int] | None = None) -> None:
         """See to it that the worker has a slice, if there is an undealt test anywhere that it is
         worth to run there. ``keeps`` says of other workers how many tests they take at once."""
-        if self._slices.get(worker) or self._chunk(worker):
+        if self.has_first or self._slices.get(worker) or self._chunk(worker):
             return
         self._slices.pop(worker, None)
         largest = sorted(self._slices, key=lambda other: -len(self._slices[other]))

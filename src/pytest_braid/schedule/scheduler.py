@@ -100,6 +100,7 @@ class Scheduler:
     - ``Finish`` is sent once to each worker that does not retire, when no test runs or will start:
       ``done`` is true. A slot is without only if its worker crashed, or if the run is over or
       stopped between ``Retire`` and ``WorkerGone``;
+    - however workers ask, what is revoked goes round only once before something happens;
     - after a stop nothing is assigned, no worker started and none retired; what was revoked stays
       undone (:attr:`unfinished`).
 
@@ -136,6 +137,8 @@ class Scheduler:
         self._crashes = 0
         self._pace = Pace()
         self._revoking: set[int] = set()
+        self._taken_back: set[int] = set()
+        """Tests that were revoked since anything else has happened."""
         self._stopping = False
         self._done = not specs
 
@@ -186,6 +189,8 @@ class Scheduler:
 
         Raises :class:`~pytest_braid.schedule.worker.UnexpectedEventError` for what cannot happen.
         """
+        if not isinstance(event, Revoked):
+            self._taken_back.clear()
         if isinstance(event, StopRequested | Measured | ShareSettled):
             return self._of_no_worker(event)
         worker = self._workers.get(event.worker)
@@ -202,15 +207,8 @@ class Scheduler:
                 return self._feed() if worker.idle else []
             case Revoked():
                 return self._revoked(worker, event)
-            case FixtureSetUp():
-                self._stock.learn(event.worker, event.test, event.fixture, event.seconds)
-                return []
-            case WorkerReady():
-                return []
-            case WorkerDied() | WorkerStopped() | WorkerGone():
-                return self._on_end(worker, event)
             case _:
-                assert_never(event)
+                return self._on_rare(worker, event)
 
     def _of_no_worker(
         self, event: StopRequested | Measured | ShareSettled
@@ -224,10 +222,17 @@ class Scheduler:
                 self._stock.settle(event.share)
                 return [] if self._stopping or self._done else self._feed()
 
-    def _on_end(
-        self, worker: Worker, event: WorkerDied | WorkerStopped | WorkerGone
+    def _on_rare(
+        self,
+        worker: Worker,
+        event: FixtureSetUp | WorkerReady | WorkerDied | WorkerStopped | WorkerGone,
     ) -> list[SchedulerCommand]:
         match event:
+            case FixtureSetUp():
+                self._stock.learn(event.worker, event.test, event.fixture, event.seconds)
+                return []
+            case WorkerReady():
+                return []
             case WorkerDied():
                 return self._died(worker, event)
             case WorkerStopped():
@@ -235,10 +240,13 @@ class Scheduler:
                 return self._stop()
             case WorkerGone():
                 raise worker.unexpected("went without having been told to")
+            case _:
+                assert_never(event)
 
     def _started(self, worker: Worker, event: Started) -> list[SchedulerCommand]:
         worker.start(event.test, event.at)
-        return self._deal(worker) if len(worker.queue) <= worker.low else []
+        commands = self._deal(worker) if len(worker.queue) <= worker.low else []
+        return [*commands, *self._feed()] if self._asides and self._keeps_somebody() else commands
 
     def _finished(self, worker: Worker, event: Finished) -> list[SchedulerCommand]:
         self._pace.add(worker.finish(event.test, event.at))
@@ -246,13 +254,14 @@ class Scheduler:
         del self._unfinished[event.test]
         if self._is_over():
             return self._finish_all()
-        if self._stock.give_back(event.test):
+        if self._stock.give_back(event.test) or (self._asides and self._keeps_somebody()):
             return self._feed()
         return self._recycle() if self._recycles and worker.idle else []
 
     def _revoked(self, worker: Worker, event: Revoked) -> list[SchedulerCommand]:
         self._revoking.discard(worker.number)
         worker.unqueue(event.tests)
+        self._taken_back.update(event.tests)
         self._put_back(worker, event.tests)
         return self._settle(worker)
 
@@ -320,9 +329,9 @@ class Scheduler:
         """Count what another worker could begin now: tests, or units."""
         return len(self._stock) + sum(map(self._stealable, self._workers.values()))
 
-    def _stealable(self, worker: Worker) -> int:
+    def _stealable(self, worker: Worker, *, asides: bool = True) -> int:
         """Count what others may hope to get by revoking the worker's queue: tests, or units."""
-        return self._stock.loose(worker)
+        return self._stock.loose(worker, asides=asides)
 
     def _free_hands(self) -> int:
         """Count the retiring workers whose successors can take what they like."""
@@ -430,18 +439,25 @@ class Scheduler:
 
     def _answer(self) -> list[SchedulerCommand]:
         """Answer those who asked and got no test: by revoking elsewhere, else by the end, or by
-        having them wait, if there may be something for them later."""
+        having them wait, if there may be something for them later. Nothing is revoked twice before
+        something else has happened."""
         unanswered = [worker for worker in self._workers.values() if worker.unanswered]
         if not unanswered or self._revoking:
             return []
-        victim = max(self._workers.values(), key=self._stealable_time)
-        spare = self._stealable(victim)
-        if spare > 0 and any(map(self._stock.may_steal, unanswered)):
+        takers = [worker for worker in unanswered if self._stock.may_steal(worker)]
+        asides = any(not worker.running for worker in takers)  # of others, none can begin one
+        workers = self._workers.values()
+        victim = max(workers, key=lambda worker: self._stealable_time(worker, asides=asides))
+        spare = self._stealable(victim, asides=asides)
+        if self._taken_back.issuperset(victim.spare(asides=asides)):
+            spare = 0
+        if spare > 0 and takers:
             self._revoking.add(victim.number)
             return [self._revoke(victim.number)]
+        for_later = any(test in self._asides for worker in workers for test in worker.queue)
         commands: list[SchedulerCommand] = []
         for worker in unanswered:
-            if not self._stopping and self._stock.may_come(worker, spare):
+            if not self._stopping and (for_later or self._stock.may_come(worker, spare)):
                 commands += self._keep(worker)
             else:
                 worker.question = Question.ENDED
@@ -454,9 +470,14 @@ class Scheduler:
         worker.question = Question.KEPT
         return [Keep(worker.number, self._stock.next_of(worker))]
 
-    def _stealable_time(self, worker: Worker) -> float:
+    def _stealable_time(self, worker: Worker, *, asides: bool) -> float:
         """Seconds of work that others may hope for; by number where tests take no time."""
-        return self._stealable(worker) * ((worker.pace.mean or self._pace.mean or 0.0) + 1e-6)
+        spare = self._stealable(worker, asides=asides)
+        return spare * ((worker.pace.mean or self._pace.mean or 0.0) + 1e-6)
+
+    def _keeps_somebody(self) -> bool:
+        """Whether a worker waits for what may come."""
+        return any(worker.question is Question.KEPT for worker in self._workers.values())
 
     def _deal(self, worker: Worker) -> list[SchedulerCommand]:
         """Fill the queue of one worker."""
@@ -466,7 +487,9 @@ class Scheduler:
     def _depth(self, worker: Worker) -> int:
         """How many tests its queue is to hold, one at least if it waits."""
         mean = self._mean(worker)
-        if self._is_cautious:
+        if self._stock.has_first:
+            depth = 0
+        elif self._is_cautious:
             depth = ahead_for(mean, CAUTIOUS_BUFFER)
         else:
             expected = self._expected_depth(worker)

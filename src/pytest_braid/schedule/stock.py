@@ -42,6 +42,11 @@ class Stock:
         return len(self._pool) + len(self._waiting) + self._line.common
 
     @property
+    def has_first(self) -> bool:
+        """Whether a worker is to be dealt no more than it can begin now."""
+        return self._pool.has_first
+
+    @property
     def fresh(self) -> int:
         """How many fresh workers are needed."""
         return self._line.fresh
@@ -184,9 +189,10 @@ class Stock:
         self._pool.close()
         self._waiting.close()
 
-    def loose(self, worker: Worker) -> int:
-        """Count what others could run of the worker's queue: tests, or units."""
-        return self._pool.loose(worker, worker.spare())
+    def loose(self, worker: Worker, *, asides: bool) -> int:
+        """Count what others could run of the worker's queue: tests, or units. Those that step aside
+        count only for workers that run nothing."""
+        return self._pool.loose(worker, worker.spare(asides=asides))
 
     def may_steal(self, worker: Worker) -> bool:
         """Whether the worker could be dealt what is revoked elsewhere."""

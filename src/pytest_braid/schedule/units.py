@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pytest_braid.schedule.worker import UNLIMITED, Worker
 
@@ -42,6 +43,9 @@ class UnitPool:
     No worker runs more than ``limit`` tests. A unit goes to one that can run all of it, or as
     much as a fresh worker could; the successors of that worker run the rest.
     """
+
+    has_first: Final = False
+    """Units come in their order: what is first is in the first of them."""
 
     def __init__(
         self,

@@ -117,7 +117,7 @@ class Worker:
     worker of several strands may start these in another order, and puts ``asides`` into another
     pipe, until nothing else runs.
     An answered :class:`~pytest_braid.model.commands.Revoke` tells how much: of ``gone`` tests at
-    the front we know that they are in no pipe and will be started by this worker.
+    the front we know that they were in no pipe then and will be started by this worker.
 
     ``barren`` counts its predecessors, back to back, that died without an outcome. ``given`` are
     the tests assigned to it, less the revoked ones, of at most ``limit``. ``serves_line``: what it
@@ -187,8 +187,9 @@ class Worker:
         """How many tests are in its pipes at most."""
         return len(self.queue) - self.gone
 
-    def spare(self) -> list[int]:
-        """The tests of its queue that others may hope to get by revoking it, in order.
+    def spare(self, *, asides: bool = True) -> list[int]:
+        """The tests of its queue that others may hope to get by revoking it, in order; without
+        ``asides`` those that can begin beside others.
 
         A test that it takes at once is none of them: two workers that wait could else pass it to
         and fro for ever. Nor is the first of a worker that is not up yet, without which the run
@@ -200,7 +201,8 @@ class Worker:
         if self.strands == 1:
             takes_next = self.question is Question.OPEN or not self.running
             return [*islice(self.queue, self.gone or int(takes_next), None)]
-        stay, asides_stay = self._grasp, int(not self.running)
+        stay = self._grasp
+        asides_stay = int(not self.running) if asides else len(self.queue)
         spare: list[int] = []
         for place, test in enumerate(self.queue):
             is_aside = test in self.asides
@@ -253,7 +255,7 @@ class Worker:
         return duration
 
     def unqueue(self, tests: Sequence[int]) -> None:
-        """Take ``tests`` out of the queue: revoked. What is left is in no pipe."""
+        """Take ``tests`` out of the queue: revoked. What is left was in no pipe at that moment."""
         revoked = {*tests}
         left = [test for test in self.queue if test not in revoked]
         in_hand = [test for test in left if test not in self.asides]

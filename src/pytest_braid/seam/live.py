@@ -18,8 +18,10 @@ from pytest_braid.seam import interpreter
 
 
 def prints_live(config: pytest.Config) -> bool:
-    """Whether what tests print is shown at once (``-s``, ``--capture=tee-sys``)."""
-    return config.known_args_namespace.capture in ("no", "tee-sys")  # known before conftests are
+    """Whether what tests print is shown at once (``-s``, ``--capture=tee-sys``, ``-p no:capture``),
+    which is known before conftests are."""
+    captures = getattr(config.known_args_namespace, "capture", "no")
+    return captures in ("no", "tee-sys")
 
 
 def logs_live(config: pytest.Config) -> bool:

@@ -1,4 +1,5 @@
-"""What asyncio itself tells of nobody: async generators that are begun, and event loops made."""
+"""What asyncio itself tells of nobody: async generators that are begun or dropped, and event loops
+that are made."""
 
 from __future__ import annotations
 
@@ -6,30 +7,38 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-_BEGUN = "_asyncgen_firstiter_hook"
+_BEGUN, _DROPPED = "_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook"
 
 
 def probe_loops(loop: asyncio.AbstractEventLoop) -> str | None:
     """Why one cannot see them, if so."""
-    if hasattr(loop, _BEGUN) and hasattr(asyncio.BaseEventLoop, "__init__"):
-        return None
-    return f"{type(loop).__module__}.{type(loop).__qualname__} has no {_BEGUN}"
+    for name in (_BEGUN, _DROPPED):
+        if not hasattr(loop, name):
+            return f"{type(loop).__module__}.{type(loop).__qualname__} has no {name}"
+    return None if hasattr(asyncio.BaseEventLoop, "__init__") else "BaseEventLoop has no __init__"
 
 
 def watch_generators(
-    loop: asyncio.AbstractEventLoop, note: Callable[[AsyncGenerator[Any]], None]
+    loop: asyncio.AbstractEventLoop,
+    note: Callable[[AsyncGenerator[Any]], None],
+    disown: Callable[[Callable[[], None]], None],
 ) -> None:
-    """Have every async generator noted that is begun while the loop runs."""
+    """Have every async generator noted that is begun while the loop runs. Where one is dropped
+    before its end, the loop has a task close it: ``disown`` is called with what orders that."""
     if probe_loops(loop) is not None:
         return
     holder: Any = loop
-    begun = getattr(holder, _BEGUN)
+    begun, dropped = getattr(holder, _BEGUN), getattr(holder, _DROPPED)
 
-    def hook(generator: AsyncGenerator[Any]) -> None:
+    def begin(generator: AsyncGenerator[Any]) -> None:
         note(generator)
         begun(generator)
 
-    setattr(holder, _BEGUN, hook)
+    def drop(generator: AsyncGenerator[Any]) -> None:
+        disown(lambda: dropped(generator))
+
+    setattr(holder, _BEGUN, begin)
+    setattr(holder, _DROPPED, drop)
 
 
 def watch_loops(note: Callable[[asyncio.AbstractEventLoop], None]) -> Callable[[], None]:

@@ -34,7 +34,7 @@ def _captured_files(config: pytest.Config) -> Iterator[tuple[Any, TextIO]]:
 
 def probe_capture(config: pytest.Config) -> str | None:
     """Why the captured streams cannot be given files of their own after a fork, if so."""
-    if config.getoption("capture") != "fd":
+    if config.getoption("capture", "no") != "fd":
         return None
     found = list(_captured_files(config))
     if found and all(hasattr(capture, "targetfd_save") for capture, _ in found):

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
+from pytest_braid.seam.lines import Lines
+from pytest_braid.seam.live import prints_live
+from pytest_braid.seam.routing import Forwarder, Fresh, Values, missing, routed, share
 
 _STREAMS = ("stdin", "stdout", "stderr")
-_ATTRIBUTES = dict.fromkeys(_STREAMS, share)
+_ATTRIBUTES: dict[str, Fresh] = dict.fromkeys(_STREAMS, share)
 _LAST = dict.fromkeys(("last_type", "last_value", "last_traceback", "last_exc"), share)
 
 
@@ -39,7 +41,16 @@ def probe(_: pytest.Config) -> str | None:
 
 
 @contextmanager
-def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
-    """Let each running test have its own streams and its own last exception."""
-    with routed(sys, values, _ATTRIBUTES | _LAST, _FORWARDERS):
+def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
+    """Let each running test have its own streams and its own last exception; and its own lines in
+    what all print into, where that is shown at once."""
+    attributes = _ATTRIBUTES | _LAST
+    if prints_live(config):
+        attributes |= {name: _lines_in(getattr(sys, name), values) for name in ("stdout", "stderr")}
+    with routed(sys, values, attributes, _FORWARDERS):
         yield
+
+
+def _lines_in(stream: Any, values: Values) -> Fresh:
+    lines = Lines(stream, values)
+    return lambda shared: lines if shared is stream else shared

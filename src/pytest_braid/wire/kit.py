@@ -10,7 +10,7 @@ err    file                           likewise
 fault  file                           faulthandler's dump
 screen file                           what plugins have written to its terminal, which nobody sees
 claim  small file, mapped             the tests it runs, readable after SIGKILL, and whether it may
-                                      begin another
+                                      begin another; of a fixture host: what it is not to set up
 tally  file, mapped by all workers    how many tests have failed (``--maxfail``)
 stdout pipe                           what it prints outside of captures
 stderr pipe                           likewise
@@ -24,7 +24,8 @@ import os
 import struct
 from typing import NamedTuple
 
-_SIZE = 1
+_SHARE = struct.Struct("<I")
+_HEAD = 1 + _SHARE.size
 
 _ENTRY = struct.Struct("<QI")
 """A thread and a test, for each strand."""
@@ -110,20 +111,20 @@ class Claim:
     STRANDS = 1 + 1000
 
     def __init__(self, descriptor: int) -> None:
-        size = _SIZE + Place.ROOM + _ENTRY.size * self.STRANDS
+        size = _HEAD + Place.ROOM + _ENTRY.size * self.STRANDS
         if os.fstat(descriptor).st_size < size:
             os.truncate(descriptor, size)
         self._memory = mmap.mmap(descriptor, size)
-        self.place = Place(self._memory, _SIZE)
+        self.place = Place(self._memory, _HEAD)
         """What it collects, where it collects for itself."""
 
     def set(self, test: int, strand: int = 0, thread: int = 0) -> None:
         """This strand is about to run a test, in this thread (``threading.get_ident``)."""
-        _ENTRY.pack_into(self._memory, _SIZE + Place.ROOM + _ENTRY.size * strand, thread, test + 1)
+        _ENTRY.pack_into(self._memory, _HEAD + Place.ROOM + _ENTRY.size * strand, thread, test + 1)
 
     def get(self) -> dict[int, int]:
         """The tests that strands have begun last, and their threads; 0 if that is not known."""
-        entries = _ENTRY.iter_unpack(self._memory[_SIZE + Place.ROOM :])
+        entries = _ENTRY.iter_unpack(self._memory[_HEAD + Place.ROOM :])
         return {test - 1: thread for thread, test in entries if test}
 
     def forbid(self) -> None:
@@ -132,6 +133,16 @@ class Claim:
 
     def is_forbidden(self) -> bool:
         return self._memory[0] == 1
+
+    def break_off(self, share: int) -> None:
+        """Let the fixture host not set this share up. A setup that goes on is interrupted by the
+        signal that follows, and one of another share is not."""
+        _SHARE.pack_into(self._memory, 1, share + 1)
+
+    def is_broken_off(self, share: int | None) -> bool:
+        """Whether this share, the last for which somebody said so, is not to be set up."""
+        (last,) = _SHARE.unpack_from(self._memory, 1)
+        return share is not None and last == share + 1
 
     def close(self) -> None:
         self._memory.close()

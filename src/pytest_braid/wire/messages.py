@@ -158,6 +158,7 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     the count; ``stepwise`` the number of tests that ``--stepwise`` remembers. ``instances`` are
     those of fixtures that tests share: the fixture, and whether it has parameters. ``shares`` are
     the fixtures that the whole run shares. ``keeps_order``: the project has put its tests in order.
+    ``first``: so many come before all others, as the user wants it (``--ff``, ``--nf``).
     """
 
     tests: tuple[Test, ...]
@@ -167,6 +168,7 @@ class Collected(Message, frozen=True, gc=False, tag=True, array_like=True):
     instances: tuple[tuple[str, bool], ...] = ()
     shares: tuple[Share, ...] = ()
     keeps_order: bool = False
+    first: int = 0
 
 
 class Waiting(Message, frozen=True, gc=False, tag=True, array_like=True):

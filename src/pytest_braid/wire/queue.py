@@ -90,7 +90,7 @@ class QueueReader:
         return int.from_bytes(data, "little", signed=True)
 
     def put_aside(self, test: int) -> None:
-        """Let it wait for :meth:`take_aside`."""
+        """Let it wait for :meth:`take_aside`. There are never more than a pipe holds."""
         self._write_aside(test.to_bytes(_SIZE, "little"))
 
     def take_aside(self) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NoReturn
@@ -20,6 +21,7 @@ from pytest_braid.seam import fixtures as fixture_seam
 from pytest_braid.seam import phases, reports
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
+from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.values import pack
 from pytest_braid.worker.sharing import Sharing
 from pytest_braid.worker.speech import Speech, Spokesman
@@ -39,17 +41,19 @@ class Host:
         sharing: Sharing,
         channel: Channel[m.ToHost],
         speech: Speech,
+        *,
+        claim: Claim,
         farewell: Farewell,
     ) -> None:
         self._session = session
         self._config = session.config
         self._sharing = sharing
         self._channel = channel
+        self._claim = claim
         self._speech = speech
         self._farewell = farewell
-        self._may_be_interrupted = False
-        self._is_interrupted = False
-        """Whether that came before the setup that it is meant for."""
+        self._setting_up: int | None = None
+        """The share whose setup goes on."""
         self._made: dict[int, tuple[Any, pytest.Item]] = {}
         self._ordered: list[Any] = []
         self._origins: dict[int, int] = {}
@@ -76,12 +80,12 @@ class Host:
         self._end()
 
     def _on_interrupt(self, *_: object) -> None:
-        """The controller has ordered a setup, and does not know yet that it is over. Whether it has
-        begun it does not know either."""
-        if self._may_be_interrupted:
-            self._may_be_interrupted = False
+        """The controller has ordered a setup, and knows neither whether it has begun nor whether it
+        is over, and another goes on. What cleans up behind one interrupt is not disturbed by the
+        next."""
+        cleans_up = isinstance(sys.exception(), KeyboardInterrupt)
+        if self._claim.is_broken_off(self._setting_up) and not cleans_up:
             raise KeyboardInterrupt
-        self._is_interrupted = True
 
     # --- setups -------------------------------------------------------------------------------
 
@@ -92,13 +96,13 @@ class Host:
 
         def set_up() -> None:
             __tracebackhide__ = True
-            self._may_be_interrupted = True
+            self._setting_up = order.share
             try:
-                if self._is_interrupted:
+                if self._claim.is_broken_off(order.share):  # it was interrupted before
                     raise KeyboardInterrupt
                 instance, value = self._instances.set_up(shared.definition, item)
             finally:
-                self._may_be_interrupted = False
+                self._setting_up = None
             self._made[order.share] = instance, item
             self._ordered.append(instance)
             with os.fdopen(os.dup(file), "wb") as target:
@@ -112,7 +116,6 @@ class Host:
             more, _ = self._phase(item, "teardown", partial(self._take_down, order.share))
             output = _joined(output, more)
         os.close(file)
-        self._is_interrupted = False
         self._speech.say(m.IsUp(order.share, output, failure))
 
     def _forget(self, share: int) -> None:
@@ -126,7 +129,6 @@ class Host:
         if instance in self._ordered:
             self._ordered.remove(instance)
         output, failure = self._phase(item, "teardown", partial(self._take_down, share))
-        self._is_interrupted = False  # it was meant for the setup before
         self._speech.say(m.IsDown(share, output, failure))
 
     def _take_down(self, share: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -59,7 +59,7 @@ class Leaks:
         self._homes: dict[pytest.Item, list[Home]] = {}
         """Of each test that runs."""
         _watch_tasks(hub.loop)
-        loops.watch_generators(hub.loop, _note)
+        loops.watch_generators(hub.loop, _note, _disown)
         config.add_cleanup(loops.watch_loops(_note))
 
     @pytest.hookimpl(wrapper=True)
@@ -219,6 +219,16 @@ def _watch_tasks(loop: Any) -> None:
         return task
 
     loop.create_task = create_task
+
+
+def _disown(begin: Callable[[], None]) -> None:
+    """Have something begun that is no test's: wherever garbage is found, it can be that of
+    another."""
+    token = home.set(None)
+    try:
+        begin()
+    finally:
+        home.reset(token)
 
 
 def _note(thing: object) -> None:

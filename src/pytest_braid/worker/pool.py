@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
@@ -107,14 +107,28 @@ class Pool:
             self._threads.append(thread)
 
     def _work(self) -> None:
-        job = self._jobs.get()
+        job = self._next()
         while job is not None:
             job = self._go_on(self._run(job))
             if job is not None and not self._jobs.empty():  # another waits, as threads were refused
                 self._jobs.put(job)
                 job = None
             if job is None:
-                job = self._jobs.get()
+                job = self._next()
+
+    def _next(self) -> Job | None:
+        """A job, as soon as there is one; none at the end, if no thread has put a job behind it."""
+        job, ends = self._jobs.get(), 0
+        while job is None:
+            ends += 1
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                ends -= 1  # this thread's own
+                break
+        for _ in range(ends):
+            self._jobs.put(None)
+        return job
 
     def _run(self, job: Job) -> Over:
         reports: list[Call] = []

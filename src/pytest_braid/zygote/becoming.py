@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +25,7 @@ from pytest_braid.worker.speech import Reporter, Speech
 from pytest_braid.worker.usage import Stopwatch
 from pytest_braid.worker.uses import sharing_key
 from pytest_braid.zygote.collecting import asides_key
-from pytest_braid.zygote.marks import at_once
+from pytest_braid.zygote.marks import at_once, nests_key
 
 
 def look_like_worker(config: pytest.Config, workeroutput: dict[str, Any]) -> None:
@@ -106,6 +105,7 @@ def become_worker(
 def serve_as_host(
     session: pytest.Session,
     talk: socket.socket,
+    claim: Claim,
     cleanups: Callable[[], None],
     end: Callable[[int], NoReturn],
 ) -> NoReturn:
@@ -122,14 +122,15 @@ def serve_as_host(
 
     manager = session.config.pluginmanager
     manager.unregister(name="braid-collecting")
-    Host(session, session.config.stash[sharing_key], channel, speech, farewell).serve()
+    sharing = session.config.stash[sharing_key]
+    Host(session, sharing, channel, speech, claim=claim, farewell=farewell).serve()
 
 
 def _strand(session: pytest.Session, *given: Any) -> MainStrand:
     """Where tests of pytest-threaded may run inside of another (``test_all``), its fixtures must be
     able to stand beside others."""
     threads, tasks = at_once(session.config)
-    nests = "pytest_braid.compat.threaded" in sys.modules
+    nests = session.config.stash.get(nests_key, False)
     if not threads + tasks and not nests:
         return MainStrand(session, *given)
     from pytest_braid.worker.threads import ThreadStrands

@@ -151,6 +151,7 @@ class Collecting(Spokesman):
                 instances=shared.instances,
                 shares=() if sharing is None else tuple(sharing.shares),
                 keeps_order=order.is_wanted(session, self._in_order),
+                first=order.count_first(session, self._remembered),
             )
         )
         self._in_order.clear()

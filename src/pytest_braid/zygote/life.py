@@ -18,7 +18,7 @@ from pytest_braid.seam import session as session_seam
 from pytest_braid.seam.identity import Questions, WorkerInput, variables
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.channel import Channel
-from pytest_braid.wire.kit import ZygoteKit
+from pytest_braid.wire.kit import Claim, ZygoteKit
 from pytest_braid.wire.values import pack, unpack
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.speech import Speech, ignore_interrupts
@@ -214,7 +214,8 @@ class Zygote:
             self._take_identity(birth)
             output.give_fault_file(self.config, birth.kit.fault)
             cleanups = session_seam.fresh_cleanups(self.config)
-            serve_as_host(session, birth.channel.socket, cleanups, interpreter.end_process)
+            claim = Claim(birth.kit.claim)
+            serve_as_host(session, birth.channel.socket, claim, cleanups, interpreter.end_process)
         except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
             traceback.print_exc()
         os._exit(1)

@@ -16,6 +16,9 @@ from pytest_braid.wire import messages as m
 from pytest_braid.worker.timeouts import timeout_of
 from pytest_braid.worker.uses import NOTHING, Uses
 
+nests_key = pytest.StashKey[bool]()
+"""Whether tests may run inside of others (those of pytest-threaded, in ``test_all``)."""
+
 _NEEDY = {"alone", "resource_lock", "cpus"}
 """Marks of what a test needs besides a worker."""
 

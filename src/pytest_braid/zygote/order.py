@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import takewhile
 
 import pytest
 
@@ -25,6 +26,22 @@ def is_wanted(session: pytest.Session, found: Sequence[pytest.Item]) -> bool:
         return False
     # Tests may have been deselected behind pytest's own reordering.
     return now != [item for item in own_order(session, found) if id(item) in there]
+
+
+def count_first(session: pytest.Session, failed: Container[str]) -> int:
+    """How many tests stand before all others because they have ``failed`` last time (``--ff``), or
+    are new (``--nf``); none if all do."""
+    config = session.config
+    known: frozenset[str] = frozenset()
+    if getattr(config.option, "newfirst", False) and config.cache is not None:
+        known = frozenset(config.cache.get("cache/nodeids", []))
+    elif not getattr(config.option, "failedfirst", False):
+        return 0
+    comes_first = (
+        item.nodeid in failed or (known and item.nodeid not in known) for item in session.items
+    )
+    count = sum(1 for _ in takewhile(bool, comes_first))
+    return 0 if count == len(session.items) else count
 
 
 def _package(plugin: object) -> str:

@@ -125,7 +125,7 @@ class Spawned:
 
         output.give_fault_file(self.config, self._kit.fault)
         try:
-            serve_as_host(session, self._talk, lambda: None, end)
+            serve_as_host(session, self._talk, Claim(self._kit.claim), lambda: None, end)
         except BaseException:  # noqa: BLE001 -- the controller tells that the host has died
             traceback.print_exc()
             os._exit(1)
