@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.e2e.running import Ended, Stage
+from tests.e2e.running import Ended, Running, Stage
 from tests.e2e.test_shared import EVERY_RUN, SERVER, errors, every_run, once
 
 with_workers = pytest.mark.parametrize(
@@ -20,6 +20,13 @@ with_workers = pytest.mark.parametrize(
 
 def ups_and_downs(run: Ended) -> list[str]:
     return [each for each in run.notes if each.startswith(("up", "down"))]
+
+
+def interrupted(running: Running) -> Ended:
+    """What ``running`` leaves, once it has ended as a run does after Ctrl-C."""
+    run = running.end()
+    assert run.exit == pytest.ExitCode.INTERRUPTED
+    return run
 
 
 # --- setups that fail -----------------------------------------------------------------------------
@@ -412,8 +419,7 @@ def test_after_ctrl_c_it_is_torn_down(stage: Stage, options: list[str]) -> None:
     running.start()
     running.expect("ran")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     once(run, "server")
 
 
@@ -439,8 +445,7 @@ def test_ctrl_c_breaks_a_setup_off(stage: Stage) -> None:
     running = stage.start(gates=("never",))
     running.expect("up server")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     once(run, "base", "server")
 
 
@@ -468,8 +473,7 @@ def test_ctrl_c_that_comes_before_the_host_has_begun_breaks_its_setup_off(stage:
     running.send_to_group(signal.SIGINT)
     running.expect("interrupted")  # behind the host, which was sent its signal before
     running.release("born")
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     assert ups_and_downs(run) == []
 
 
@@ -491,8 +495,7 @@ def test_ctrl_c_while_a_spawned_host_collects_ends_the_run(stage: Stage) -> None
     running.start()
     running.expect("holding host", "holding never")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     assert ups_and_downs(run) == []
 
 
@@ -515,8 +518,7 @@ def test_after_ctrl_c_no_setup_goes_on_that_was_waited_for(stage: Stage) -> None
     running = stage.start(gates=("never",))
     running.expect("up server", "asks")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     assert ups_and_downs(run)[0] == "up server"
 
 
@@ -546,8 +548,7 @@ def test_ctrl_c_that_comes_behind_a_setup_breaks_no_other_off(stage: Stage) -> N
     running.send_to_group(signal.SIGINT)
     running.expect("caught")  # behind the host, which was sent its signal before
     running.release("first")
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     assert "has 2" in run.notes
     once(run, "first", "second")
 
@@ -572,8 +573,7 @@ def test_ctrl_c_twice_breaks_a_setup_off_that_has_caught_the_first(stage: Stage)
     running.send_to_group(signal.SIGINT)
     running.expect("caught")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     once(run, "server")
 
 
@@ -601,8 +601,7 @@ def test_ctrl_c_twice_does_not_disturb_what_cleans_up_behind_the_first(stage: St
     running.send_to_group(signal.SIGINT)
     running.expect("again")
     running.release("cleanup")
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     once(run, "server")
 
 
@@ -621,8 +620,7 @@ def test_ctrl_c_twice_leaves_it_torn_down(stage: Stage) -> None:
     running.send_to_group(signal.SIGINT)
     running.expect("once")
     running.send_to_group(signal.SIGINT)
-    run = running.end()
-    assert run.exit == pytest.ExitCode.INTERRUPTED
+    run = interrupted(running)
     once(run, "server")
 
 

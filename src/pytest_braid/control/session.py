@@ -263,10 +263,7 @@ class Controller:
         strands = self._settings.workers * self._strands_of_worker()
         tests, notes = fitted(said.tests, limits, strands)
         self._estimates = self._memory.estimates(said, is_whole=self._intake.is_whole(said))
-        keeps_order = self._settings.keeps_order or said.keeps_order
-        self._scheduler = self._make_scheduler(
-            tests, how, self._estimates, keeps_order=keeps_order, first=said.first
-        )
+        self._scheduler = self._make_scheduler(said, tests, how, self._estimates)
         self._mode_name = how.name
         self._tell_tests(tests, asides)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
@@ -291,13 +288,7 @@ class Controller:
         output.say_started(self._config, workers, wanted, tests, self._mode_name)
 
     def _make_scheduler(
-        self,
-        tests: Sequence[m.Test],
-        how: Foreign,
-        estimates: Estimates,
-        *,
-        keeps_order: bool,
-        first: int,
+        self, said: m.Collected, tests: Sequence[m.Test], how: Foreign, estimates: Estimates
     ) -> Scheduler:
         from pytest_braid.control.units import specs_of, specs_of_groups
         from pytest_braid.schedule.scheduler import Scheduler
@@ -314,8 +305,8 @@ class Controller:
             resources=wanted.resources,
             tells_waits=True,
             strands=self._strands_of_worker(),
-            keeps_order=keeps_order,
-            first=first,
+            keeps_order=wanted.keeps_order or said.keeps_order,
+            first=said.first,
             most_workers=self._most_workers,
         )
         if wanted.is_mp:

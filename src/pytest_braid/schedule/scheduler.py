@@ -246,7 +246,7 @@ class Scheduler:
     def _started(self, worker: Worker, event: Started) -> list[SchedulerCommand]:
         worker.start(event.test, event.at)
         commands = self._deal(worker) if len(worker.queue) <= worker.low else []
-        return [*commands, *self._feed()] if self._asides and self._keeps_somebody() else commands
+        return [*commands, *self._feed()] if self._asides_are_awaited() else commands
 
     def _finished(self, worker: Worker, event: Finished) -> list[SchedulerCommand]:
         self._pace.add(worker.finish(event.test, event.at))
@@ -254,7 +254,7 @@ class Scheduler:
         del self._unfinished[event.test]
         if self._is_over():
             return self._finish_all()
-        if self._stock.give_back(event.test) or (self._asides and self._keeps_somebody()):
+        if self._stock.give_back(event.test) or self._asides_are_awaited():
             return self._feed()
         return self._recycle() if self._recycles and worker.idle else []
 
@@ -454,7 +454,9 @@ class Scheduler:
         if spare > 0 and takers:
             self._revoking.add(victim.number)
             return [self._revoke(victim.number)]
-        for_later = any(test in self._asides for worker in workers for test in worker.queue)
+        for_later = bool(self._asides) and any(
+            test in self._asides for worker in workers for test in worker.queue
+        )
         commands: list[SchedulerCommand] = []
         for worker in unanswered:
             if not self._stopping and (for_later or self._stock.may_come(worker, spare)):
@@ -475,9 +477,11 @@ class Scheduler:
         spare = self._stealable(worker, asides=asides)
         return spare * ((worker.pace.mean or self._pace.mean or 0.0) + 1e-6)
 
-    def _keeps_somebody(self) -> bool:
-        """Whether a worker waits for what may come."""
-        return any(worker.question is Question.KEPT for worker in self._workers.values())
+    def _asides_are_awaited(self) -> bool:
+        """Whether a worker waits that could be given what others have put aside."""
+        return bool(self._asides) and any(
+            worker.question is Question.KEPT for worker in self._workers.values()
+        )
 
     def _deal(self, worker: Worker) -> list[SchedulerCommand]:
         """Fill the queue of one worker."""

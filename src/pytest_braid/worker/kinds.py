@@ -6,12 +6,13 @@ import inspect
 import unittest
 from collections.abc import Iterator
 from types import FunctionType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from pytest_braid.seam import closures
 from pytest_braid.worker import hazards
+from pytest_braid.worker.asyncs import is_async
 from pytest_braid.worker.findings import definitions
 
 
@@ -95,5 +96,4 @@ _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_I
 
 
 def _is_async(value: object) -> bool:
-    function: Any = inspect.unwrap(value) if callable(value) else value
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    return is_async(inspect.unwrap(value) if callable(value) else value)

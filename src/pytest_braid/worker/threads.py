@@ -473,7 +473,7 @@ class ThreadStrands(MainStrand):
             self._take_in(record)
 
     def _wants_tests(self) -> bool:
-        if self._answer in _LAST or self._is_stopping:
+        if self._is_over() or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()
