@@ -128,6 +128,8 @@ def settings_of(config: pytest.Config) -> Settings | None:
     if any(getattr(option, name, False) for name in _STEPWISE) and threads + tasks > 1:
         threads = tasks = 0
         note = "--stepwise stops at the first failure in order: one test at a time"
+    if threads == 1 and not tasks:
+        threads = 0  # beside it nothing runs: then its worker needs none, and is what it ever is
     if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers
@@ -190,7 +192,8 @@ def _note_of_one_worker(is_forked: bool, threads: int, tasks: int) -> str:
         beside = f" beside {threads} in threads" if threads else ""
         return f"--tasks: one worker, {tasks} async tests at once{beside} (-n N: N workers)"
     if threads:
-        return f"--threads: one worker, {threads} tests at once (-n N: N workers)"
+        at_once = f"{threads} tests at once" if threads > 1 else "one test at a time"
+        return f"--threads: one worker, {at_once} (-n N: N workers)"
     return "--test-timeout: one worker, which is ended when its test hangs (-n N: N workers)"
 
 

@@ -91,7 +91,7 @@ def test_an_import_alone_isolates_nothing(suite: Suite, options: tuple[str, ...]
     def test_streams_are_those_of_the_process():
         assert type(sys) is types.ModuleType
     def test_fixtures_are_pytests_own(request):
-        if not request.config.option.threads:
+        if request.config.option.numprocesses or not request.config.option.threads:
             assert type(request.session._setupstate).__module__ == "_pytest.runner"
 """
     )

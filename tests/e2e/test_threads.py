@@ -79,6 +79,22 @@ def test_alone_it_means_one_worker(suite: Suite) -> None:
     assert "braid: --threads: one worker, 3 tests at once (-n N: N workers)" in run.lines
 
 
+def test_one_thread_is_the_worker_itself(suite: Suite) -> None:
+    """Nothing could run beside a test: it has the main thread, and pytest's own fixtures."""
+    suite.write(
+        test_a="""
+        import threading
+        def test_1(request, worker_id):
+            assert threading.current_thread() is threading.main_thread()
+            assert type(request.session._setupstate).__module__ == "_pytest.runner"
+            assert worker_id == "gw0"
+        """
+    )
+    run = suite.plain("-p", "braid", "--threads=1")
+    assert run.exit == 0, run.text
+    assert "braid: --threads: one worker, one test at a time (-n N: N workers)" in run.lines
+
+
 def test_the_ini_key_alone_is_enough_and_the_option_wins(suite: Suite) -> None:
     suite.write(test_a="def test_1(): pass")
     suite.ini("braid_threads = 5")
@@ -189,7 +205,7 @@ def test_with_one_thread_the_order_is_pytests(stage: Stage) -> None:
         """,
         test_b="def test_5(): note('ran 5')",
     )
-    assert stage.run("--threads=1", workers=1).notes == stage.serial().notes
+    assert stage.run("--threads=1", workers=0).notes == stage.serial().notes
 
 
 def test_two_parameters_of_a_module_fixture_are_alive_at_once(stage: Stage) -> None:
@@ -352,8 +368,8 @@ def test_fixtures_of_every_kind_as_in_a_serial_run(suite: Suite) -> None:
             def test_2(self): print("out"); self.assertEqual(self.here, 2)
         """,
     )
-    for threads in (1, 4):
-        suite.same(workers=1, ours=(f"--threads={threads}",))
+    suite.same(workers=0, ours=("--threads=1",))
+    suite.same(workers=1, ours=("--threads=4",))
 
 
 def test_what_a_shared_fixture_prints_is_told_with_the_test_that_sets_it_up(suite: Suite) -> None:
@@ -367,7 +383,7 @@ def test_what_a_shared_fixture_prints_is_told_with_the_test_that_sets_it_up(suit
         def test_2(number): print("in 2"); assert 0
         """
     )
-    suite.same(workers=1, ours=("--threads=1",))
+    suite.same(workers=0, ours=("--threads=1",))
 
 
 # --- output and state -------------------------------------------------------------------------
@@ -909,7 +925,7 @@ _MANY = """
 """
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [2, 4])
 def test_a_plugin_hears_of_reports_in_the_main_thread(stage: Stage, threads: int) -> None:
     stage.write(conftest=_HEARS, test_a=_MANY)
     run = stage.run(f"--threads={threads}", workers=1)

@@ -229,8 +229,9 @@ def keep_unseen(config: pytest.Config, descriptor: int) -> Callable[[], None]:
     return file.forget
 
 
-STACKS: int = getattr(signal, "SIGRTMAX", signal.SIGXCPU)
-"""The signal upon which a worker writes its stacks: one that nobody else sends."""
+STACKS: int = getattr(signal, "SIGRTMAX", signal.SIGXCPU + 1) - 1
+"""The signal upon which a worker writes its stacks: one that nobody else sends. Not the last one,
+which valgrind keeps for itself."""
 
 
 def give_fault_file(config: pytest.Config, descriptor: int) -> None:
