@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 from pytest_braid.history.estimates import estimates
 from pytest_braid.history.observer import Observer
@@ -11,13 +11,6 @@ from pytest_braid.model.estimates import Estimates, Instance
 NODEIDS = ("test_a.py::test_0", "test_a.py::test_1")
 
 
-def of_test(
-    test: int, setup: float = 0.0, call: float = 1.0, outcome: str = "passed"
-) -> Iterator[e.Event]:
-    for when, duration in (("setup", setup), ("call", call), ("teardown", 0.5)):
-        yield e.Reported(worker=0, test=test, when=when, outcome=outcome, duration=duration, at=0.0)
-
-
 def observed(*events: e.Event) -> Observer:
     observer = Observer()
     for event in (e.TestsCollected(nodeids=NODEIDS, at=0.0), *events):
@@ -25,40 +18,42 @@ def observed(*events: e.Event) -> Observer:
     return observer
 
 
-def over(test: int, cpu: float | None = None, memory: int = 0) -> e.Finished:
-    return e.Finished(worker=0, test=test, cpu=cpu, memory=memory, at=9.0)
+def over(test: int, setup: float = 0.0, **more: Any) -> e.Finished:
+    given = {"call": 1.0, "teardown": 0.5, **more}
+    return e.Finished(worker=0, test=test, setup=setup, at=9.0, **given)
 
 
 def test_phases_waiting_and_memory_are_those_of_the_test() -> None:
-    run = observed(*of_test(0, 0.5), over(0, 0.5, 99)).run
+    run = observed(over(0, 0.5, cpu=0.5, memory=99)).run
     assert run == History({NODEIDS[0]: TestRecord(0.5, 1.0, 0.5, 0.75, 99)})
 
 
 def test_a_fixture_that_others_use_too_is_no_time_of_the_test() -> None:
     made = e.FixtureSetUp(worker=0, test=0, fixture="::db", seconds=2.0, at=0.0)
     again = e.FixtureSetUp(worker=1, test=1, fixture="::db", seconds=4.0, at=0.0)
-    run = observed(made, *of_test(0, 2.25), over(0), again).run
+    run = observed(made, over(0, 2.25), again).run
     assert run.tests[NODEIDS[0]].setup == 0.25
     assert run.fixtures == {"::db": FixtureRecord(3.0)}
 
 
 def test_a_fixture_that_another_test_sets_up_is_no_time_of_the_test() -> None:
-    ended = e.Finished(worker=0, test=0, waited=2.0, at=9.0)
-    run = observed(*of_test(0, 2.25), ended).run
+    run = observed(over(0, 2.25, waited=2.0)).run
     assert run.tests[NODEIDS[0]].setup == 0.25
 
 
 def test_a_test_that_did_not_end_teaches_nothing() -> None:
-    assert not observed(*of_test(0)).run.tests
+    made = e.FixtureSetUp(worker=0, test=0, fixture="::db", seconds=2.0, at=0.0)
+    run = observed(e.Started(worker=0, test=0, at=0.0), made).run
+    assert (run.tests, [*run.fixtures]) == ({}, ["::db"])
 
 
 def test_a_test_that_did_not_pass_is_not_sure() -> None:
-    observer = observed(*of_test(0, outcome="failed"), over(0), *of_test(1), over(1))
+    observer = observed(over(0, passed=False), over(1))
     assert observer.unsure == {NODEIDS[0]}
 
 
 def test_a_further_copy_of_a_test_is_the_same_test() -> None:
-    assert observed(*of_test(3), over(3)).run.tests.keys() == {NODEIDS[1]}
+    assert observed(over(3)).run.tests.keys() == {NODEIDS[1]}
 
 
 def test_what_is_expected_is_what_was() -> None:

@@ -87,13 +87,13 @@ class Desk:
         for reply in replies:
             worker = self._workers.get(reply.asker)
             if worker is not None:
-                self._send(worker, self._frame(m.Told(reply.answer)))
+                self._send(worker, self._frame((m.Told(reply.answer),)))
 
     def tell(self, number: int, answer: Lent, file: int | None) -> None:
         """Post an answer of another kind to a worker, if it is there; a file may travel with it."""
         worker = self._workers.get(number)
         if worker is not None:
-            self._send(worker, self._frame(m.Told(answer)), file)
+            self._send(worker, self._frame((m.Told(answer),)), file)
 
     def _send(self, worker: Worker, data: bytes, file: int | None = None) -> None:
         descriptor = worker.channel.fileno()

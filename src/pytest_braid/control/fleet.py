@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from msgspec.structs import replace
 
 from pytest_braid.control.child import Child, nameless_files
@@ -26,6 +27,9 @@ from pytest_braid.wire.queue import QueueWriter, keep_for
 if TYPE_CHECKING:
     from pytest_braid.control.live import Live
 from pytest_braid.wire.values import pack
+
+_OUTCOMES = {"passed", "failed", "skipped"}
+"""pytest's. Plugins have others, such as "rerun", after which a test goes on."""
 
 _TAIL = 4000
 """Characters of a dead process's output that a report shows: the last ones."""
@@ -175,6 +179,26 @@ class Underway:
     """When it began, in seconds of the monotonic clock."""
     outcome: str | None = None
     """If it has one, and only its teardown is to come."""
+    setup: float = 0.0
+    call: float = 0.0
+    teardown: float = 0.0
+    """Seconds that its reports tell."""
+    passed: bool = True
+    """Whether each of them says so."""
+
+    def note(self, report: pytest.TestReport) -> None:
+        """Take in a report."""
+        when, outcome = report.when, report.outcome
+        if when == "setup":
+            self.setup += report.duration
+        elif when == "call":
+            self.call += report.duration
+        else:
+            self.teardown += report.duration
+        if outcome != "passed":
+            self.passed = False
+        if (when == "call" or outcome != "passed") and not hasattr(report, "context"):
+            self.outcome = outcome if outcome in _OUTCOMES else None
 
 
 class Overrun(NamedTuple):
@@ -291,15 +315,18 @@ class Worker:
         self.queued -= len(tests)
         return tests
 
-    def said(self) -> Iterator[m.FromWorker]:
+    def said(self) -> Iterable[m.FromWorker]:
         """The messages that have arrived from it, without waiting."""
-        for message in self.channel.waiting():  # one of them may say that it has another order
-            is_same = self._order is None and not self._first
-            yield message if is_same else self._renumbered(message)
+        messages = self.channel.waiting()
+        if self._order is None and not self._first and self._held is None:
+            return messages
+        return map(self._renumbered, messages)  # one of them may say that it has another order
 
     def _renumbered(self, message: m.FromWorker) -> m.FromWorker:
         test: int | None = getattr(message, "test", None)
-        return message if test is None else replace(message, test=self._number(test))
+        if test is None or (self._order is None and not self._first):
+            return message
+        return replace(message, test=self._number(test))
 
     def _number(self, own: int) -> int:
         """The controller's number of its test."""

@@ -16,7 +16,7 @@ import pytest
 from pytest_braid.control.audience import Audience
 from pytest_braid.control.crew import Crew, Order
 from pytest_braid.control.desk import Desk
-from pytest_braid.control.fleet import Duty, Worker, Zygote, describe_end
+from pytest_braid.control.fleet import Duty, Underway, Worker, Zygote, describe_end
 from pytest_braid.control.interrupts import CTRL_C, Interrupts
 from pytest_braid.control.ledger import Ledger
 from pytest_braid.control.meter import Meter
@@ -40,9 +40,6 @@ from pytest_braid.wire.values import unpack
 _NAP = 0.005
 """Seconds to let messages gather after some have come, so that the workers, who have the same
 cores, are not interrupted for each."""
-
-_OUTCOMES = {"passed", "failed", "skipped"}
-"""pytest's. Plugins have others, such as "rerun", after which a test goes on."""
 
 _ENOUGH = 8
 """Tests in the queue of every worker with which the controller can nap: nobody waits for it. The
@@ -84,11 +81,15 @@ class Loop:
         self._tests = tests
         self._slots = Slots(session.config, make_node, tests)
         self._watch = Watch(zygote, limits, session.config.rootpath)
+        # What most runs have no need of is not asked for each of their tests.
+        self._has_limits = limits.common is not None or any(test.timeout for test in tests)
+        self._has_shares = any(test.shares or test.may_ask for test in tests)
         self._audience = audience
         self._progress = progress
         self._started = started
         self._meter = meter
         self._live = zygote.live
+        self._is_live = self._live.is_on
         self._poll = self._live.poll
         self._crew = Crew(zygote, self._slots, self._poll, self._watch, len(tests))
         self._stopping = False
@@ -350,35 +351,40 @@ class Loop:
             self._crew.hang_up(worker)
 
     def _take_messages(self, worker: Worker) -> None:
+        is_heard = worker.overrun is None and not self._is_mute
         for said in worker.said():
-            if isinstance(said, m.Asks):  # who waits for an answer ends when it has it
+            if is_heard:
                 self._on_message(worker, said)
-            if worker.overrun is not None or isinstance(said, m.Asks):
-                continue
-            if not self._is_mute or isinstance(said, m.Goodbye):
+            else:
+                self._note_in_passing(worker, said)
+
+    def _note_in_passing(self, worker: Worker, said: m.FromWorker) -> None:
+        """What a worker says at the end of its time, or of the run, matters little."""
+        match said:
+            case m.Asks():  # who waits for an answer ends when it has it
                 self._on_message(worker, said)
-            elif isinstance(said, m.Begun):
+            case _ if worker.overrun is not None:
+                pass
+            case m.Goodbye():
+                self._on_message(worker, said)
+            case m.Begun():
                 worker.begin(said.test, said.at)
-            elif isinstance(said, m.Done):
+            case m.Done():
                 self.ledger.count(said.test)
+            case _:
+                pass
 
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
             case m.PlainReport():
-                is_shown = said.when == "call" or said.outcome != "passed"
-                self._live.pass_mark(worker, is_shown=is_shown)
+                if self._is_live:
+                    is_shown = said.when == "call" or said.outcome != "passed"
+                    self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
             case m.Begun():
                 self._begun(worker, said)
             case m.Done():
-                self._watch.over(worker, said.test)
-                worker.underway.pop(said.test, None)
-                self._live.runs(worker, "")
-                self._replay.done(said.test)
-                self.ledger.count(said.test)
-                self._stop_if_told()  # first, or its worker could be told to make room
-                self._finished(worker, said)
-                self._shared.over(said.test)
+                self._over(worker, said)
             case m.Asking():
                 self._asked(worker, said.at)
             case m.Report():
@@ -409,24 +415,42 @@ class Loop:
         self._desk.hear(worker, said)
         self._shared.asked(worker, said.question)
 
-    def _finished(self, worker: Worker, said: m.Done) -> None:
+    def _over(self, worker: Worker, said: m.Done) -> None:
+        test = said.test
+        underway = worker.underway.pop(test, None) or Underway(test, said.at)
+        if self._has_limits:
+            self._watch.over(worker, test)
+        if self._is_live:
+            self._live.runs(worker, "")
+        self._replay.done(test)
+        self.ledger.count(test)
+        self._stop_if_told()  # first, or its worker could be told to make room
         finished = e.Finished(
             worker=worker.number,
-            test=said.test,
+            test=test,
             cpu=said.cpu,
             memory=said.memory,
             waited=said.waited,
+            setup=underway.setup,
+            call=underway.call,
+            teardown=underway.teardown,
+            passed=underway.passed,
             at=said.at,
         )
         self._tell(finished)
+        if self._has_shares:
+            self._shared.over(test)
 
     def _begun(self, worker: Worker, said: m.Begun) -> None:
         test = self._tests[said.test % len(self._tests)]
         worker.begin(said.test, said.at)
-        self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
-        self._shared.began(said.test, worker)
-        self._live.pass_mark(worker)
-        self._live.runs(worker, test.nodeid)
+        if self._has_limits:
+            self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
+        if self._has_shares:
+            self._shared.began(said.test, worker)
+        if self._is_live:
+            self._live.pass_mark(worker)
+            self._live.runs(worker, test.nodeid)
         self._replay.begun(said.test)
         started = e.Started(worker=worker.number, test=said.test, strand=said.strand, at=said.at)
         self._tell(started)
@@ -552,11 +576,9 @@ class Loop:
             self._watch.answered(worker)
 
     def _reported(self, worker: Worker, test: int, report: pytest.TestReport) -> None:
-        is_of_subtest = hasattr(report, "context")
         underway = worker.underway.get(test)
-        is_decision = report.when == "call" or report.outcome != "passed"
-        if underway is not None and is_decision and not is_of_subtest:
-            underway.outcome = report.outcome if report.outcome in _OUTCOMES else None
+        if underway is not None:
+            underway.note(report)
         if self._audience.hears_reports:
             self._audience.event(
                 e.Reported(

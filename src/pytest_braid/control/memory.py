@@ -41,7 +41,7 @@ class Memory:
             self._path = _path(self._config)
         if self._use == "on" and self._path is not None:
             self._observer = Observer()
-            audience.join(self._observer, hears_reports=True)
+            audience.join(self._observer)
 
     def read(self) -> None:
         """Before the tests are known, while others are busy collecting them."""

@@ -72,6 +72,7 @@ class Replay:
         self._config = config
         self._hook = config.hook
         self._tests = tests
+        self._count = len(tests)
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
         self._latest: dict[int, pytest.TestReport] = {}
         """Of tests that use shared fixtures: the latest report."""
@@ -80,22 +81,23 @@ class Replay:
         self._properties: list[tuple[junit.Place, junit.Property]] = []
 
     def _test(self, number: int) -> m.Test:
-        return self._tests[number % len(self._tests)]
+        return self._tests[number % self._count]
 
     def begun(self, test: int) -> None:
-        spec = self._test(test)
+        spec = self._tests[test % self._count]
         self._hook.pytest_runtest_logstart(nodeid=spec.nodeid, location=spec.location)
 
     def done(self, test: int) -> None:
-        spec = self._test(test)
+        spec = self._tests[test % self._count]
         self._plain.pop(test, None)
         self._hook.pytest_runtest_logfinish(nodeid=spec.nodeid, location=spec.location)
 
     def plain_report(self, node: Node, said: m.PlainReport) -> pytest.TestReport:
         """Rebuild a report without pytest's generic path, and report it."""
-        spec = self._test(said.test)
-        if said.keywords is not None:
-            identity, keywords = spec.nodeid, said.keywords
+        spec = self._tests[said.test % self._count]
+        keywords = said.keywords
+        if keywords is not None:
+            identity = spec.nodeid
         else:
             identity, keywords = self._plain[said.test]
         report = pytest.TestReport(
@@ -256,7 +258,7 @@ class Replay:
         report.node = node
         report.worker_id = node.gateway.id
         report.testrun_uid = node.nodemanager.testrunuid
-        report.item_index = test % len(self._tests)
+        report.item_index = test % self._count
 
 
 _UNKNOWN = ()

@@ -48,7 +48,8 @@ class Finished(Event, frozen=True, gc=False, kw_only=True):
     ``cpu`` are the seconds that its process (its thread, if others ran beside it) and the processes
     that it has started and waited for have computed meanwhile, ``None`` if nobody has looked.
     ``memory`` is by how many bytes the peak of the process's memory has grown. ``waited`` are the
-    seconds that it waited for fixtures that others set up, where tests run at once.
+    seconds that it waited for fixtures that others set up, where tests run at once. ``setup``,
+    ``call`` and ``teardown`` are the seconds of its reports; ``passed``: so said each of them.
     """
 
     worker: int
@@ -56,6 +57,10 @@ class Finished(Event, frozen=True, gc=False, kw_only=True):
     cpu: float | None = None
     memory: int = 0
     waited: float = 0.0
+    setup: float = 0.0
+    call: float = 0.0
+    teardown: float = 0.0
+    passed: bool = True
 
 
 class FixtureSetUp(Event, frozen=True, gc=False, kw_only=True):

@@ -35,7 +35,7 @@ class Idle(StrEnum):
 class _Worker:
     """What is known of a worker that is there."""
 
-    __slots__ = ("at", "has_run", "idle", "running", "slot", "waited")
+    __slots__ = ("aside", "at", "has_run", "idle", "running", "slot", "waited", "waiting")
 
     def __init__(self, slot: int, at: float, waited: float) -> None:
         self.slot = slot
@@ -43,8 +43,9 @@ class _Worker:
         """Until when it has been looked at."""
         self.running: dict[int, tuple[float, int]] = {}
         """Tests: since when, in which strand."""
-        self.idle: defaultdict[Idle, float] = defaultdict(float)
-        """Seconds of its lanes since its last test has begun."""
+        self.idle = self.waiting = self.aside = 0.0
+        """Seconds that its lanes have run nothing since its last test has begun: for a reason that
+        is found out, because of what they waited for, beside a test that runs alone."""
         self.waited = waited
         """What the clock of waits said then."""
         self.has_run = False
@@ -217,18 +218,19 @@ class Account:
 
     def _count_idle(self, worker: _Worker, passed: float, free: int) -> None:
         if self._strands > 1 and any(not strand for _, strand in worker.running.values()):
-            worker.idle[Idle.ASIDE] += passed * free
+            worker.aside += passed * free
             return
         waited = min(passed, self._waited - worker.waited)
-        if waited:
-            worker.idle[Idle.WAIT] += waited * free
-        worker.idle[Idle.END] += (passed - waited) * free
+        worker.waiting += waited * free
+        worker.idle += (passed - waited) * free
 
     def _settle(self, worker: _Worker, why: Idle) -> None:
         """Say why a worker was idle since its last test has begun: now it is known."""
-        for found, seconds in worker.idle.items():
-            self.idle[why if found is Idle.END else found] += seconds
-        worker.idle.clear()
+        self.idle[why] += worker.idle
+        if worker.waiting or worker.aside:
+            self.idle[Idle.WAIT] += worker.waiting
+            self.idle[Idle.ASIDE] += worker.aside
+        worker.idle = worker.waiting = worker.aside = 0.0
 
     def _gone(self, number: int, at: float) -> None:
         worker = self._workers.pop(number, None)

@@ -43,11 +43,13 @@ class Outlook:
     def __init__(
         self, specs: Sequence[TestSpec] = (), estimates: Estimates = NOTHING_KNOWN
     ) -> None:
-        self._durations = estimates.durations
-        self.is_known = any(duration is not None for duration in self._durations)
+        known = sorted(duration for duration in estimates.durations if duration is not None)
+        self.is_known = bool(known)
         """Whether durations are."""
-        known = sorted(duration for duration in self._durations if duration is not None)
-        self._typical = known[len(known) // 2] if known else TYPICAL
+        self._durations = [
+            None if each is None else max(_LEAST, each) for each in estimates.durations
+        ]
+        self._typical = max(_LEAST, known[len(known) // 2]) if known else TYPICAL
         self._fixtures = {spec.index: spec.fixtures for spec in specs if spec.fixtures}
         self._names = [instance.fixture for instance in estimates.instances]
         self._costs = {
@@ -61,7 +63,7 @@ class Outlook:
     def seconds(self, test: int) -> float:
         """Of a test that was never seen: as much as one in the middle takes."""
         known = self._durations[test] if test < len(self._durations) else None
-        return max(_LEAST, self._typical if known is None else known)
+        return self._typical if known is None else known
 
     def all_seconds(self, tests: Iterable[int]) -> float:
         return sum(map(self.seconds, tests))
@@ -69,7 +71,7 @@ class Outlook:
     def note_pace(self, mean: float) -> None:
         """Tests take this long, in this run."""
         if not self.is_known:
-            self._typical = mean
+            self._typical = max(_LEAST, mean)
 
     def instances(self, test: int) -> tuple[int, ...]:
         """What the test shares with others."""

@@ -49,6 +49,8 @@ from pytest_braid.schedule.worker import (
     least_depth,
 )
 
+_OF_NO_WORKER = (StopRequested, Measured, ShareSettled)
+
 BARREN_DEATHS = 3
 """Without a limit of restarts: workers that may die one after the other without any outcome."""
 
@@ -189,9 +191,9 @@ class Scheduler:
 
         Raises :class:`~pytest_braid.schedule.worker.UnexpectedEventError` for what cannot happen.
         """
-        if not isinstance(event, Revoked):
+        if self._taken_back and not isinstance(event, Revoked):
             self._taken_back.clear()
-        if isinstance(event, StopRequested | Measured | ShareSettled):
+        if isinstance(event, _OF_NO_WORKER):
             return self._of_no_worker(event)
         worker = self._workers.get(event.worker)
         if worker is None:

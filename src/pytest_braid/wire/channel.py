@@ -1,4 +1,4 @@
-"""Messages over a stream socket: four bytes of length, then MessagePack."""
+"""Messages over a stream socket, in frames: four bytes of length, then an array in MessagePack."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ Incoming = TypeVar("Incoming")
 
 _LENGTH = struct.Struct("!I")
 _IS_PACKED = 1 << 31
-"""Bit of the length: the body is a value of ``wire.values``, of the message as builtins."""
+"""Bit of the length: the body is a value of ``wire.values``, of the messages as builtins."""
 
 _CHUNK = 1 << 18
 _MOST_DESCRIPTORS = 16
@@ -30,48 +31,49 @@ class Encoder:
     def __init__(self) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
 
-    def frame(self, message: msgspec.Struct) -> bytes:
-        """Encode a message, texts that are not UTF-8 (lone surrogates) included."""
+    def frame(self, messages: Sequence[msgspec.Struct]) -> bytes:
+        """Encode messages, texts that are not UTF-8 (lone surrogates) included."""
         try:
-            body = self._encode(message)
+            body = self._encode(messages)
         except UnicodeEncodeError:
-            body = pack(msgspec.to_builtins(message, builtin_types=(bytes,)))
+            body = pack(msgspec.to_builtins(messages, builtin_types=(bytes,)))
             return _LENGTH.pack(len(body) | _IS_PACKED) + body
         return _LENGTH.pack(len(body)) + body
 
 
 class Frames(Generic[Incoming]):
-    """Takes bytes as they come and gives back whole messages; keeps a broken last one."""
+    """Takes bytes as they come and gives back messages of whole frames; keeps a broken last one."""
 
-    __slots__ = ("_decoder", "_pending", "_union")
+    __slots__ = ("_decoder", "_messages", "_pending")
 
     def __init__(self, union: Any) -> None:
-        self._union = union
-        self._decoder = msgspec.msgpack.Decoder(union)
+        self._messages = list[union]
+        self._decoder = msgspec.msgpack.Decoder(self._messages)
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[Incoming]:
         """Every message that ``data`` completes, in order."""
         self._pending += data
-        pending, at, messages = self._pending, 0, []
+        pending, at = self._pending, 0
+        messages: list[Incoming] = []
         with memoryview(pending) as view:
             while at + 4 <= len(pending):
                 (header,) = _LENGTH.unpack_from(pending, at)
                 end = at + 4 + (header & ~_IS_PACKED)
                 if end > len(pending):
                     break
-                messages.append(self._message(view[at + 4 : end], header & _IS_PACKED))
+                messages += self._decoded(view[at + 4 : end], header & _IS_PACKED)
                 at = end
         del pending[:at]
         return messages
 
-    def _message(self, body: memoryview, is_packed: int) -> Incoming:
-        message: Incoming
+    def _decoded(self, body: memoryview, is_packed: int) -> list[Incoming]:
+        messages: list[Incoming]
         if is_packed:
-            message = msgspec.convert(unpack(bytes(body)), self._union)
+            messages = msgspec.convert(unpack(bytes(body)), self._messages)
         else:
-            message = self._decoder.decode(body)
-        return message
+            messages = self._decoder.decode(body)
+        return messages
 
 
 class Channel(Generic[Incoming]):
@@ -97,7 +99,7 @@ class Channel(Generic[Incoming]):
         Raises:
             OSError: the other end is gone.
         """
-        data = self._encoder.frame(message)
+        data = self._encoder.frame((message,))
         if descriptors:
             sent = socket.send_fds(self.socket, [data], list(descriptors))
             data = data[sent:]

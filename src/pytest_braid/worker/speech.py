@@ -51,7 +51,7 @@ class Speech:
 
     def __init__(self, channel: Channel[Any]) -> None:
         self._channel = channel
-        self._held: list[bytes] = []
+        self._held: list[msgspec.Struct] = []
         self._owner = os.getpid()
         self._turn = threading.Lock()
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
@@ -76,7 +76,7 @@ class Speech:
             os._exit(1)
 
     def hold(self, message: msgspec.Struct) -> None:
-        self._held.append(self._frame(message))
+        self._held.append(message)
 
     def forget(self) -> None:
         """Drop what is held."""
@@ -92,23 +92,22 @@ class Speech:
 
     def say_apart(self, message: msgspec.Struct) -> None:
         """Send a message before what is held, which stays held; from any thread."""
-        self._send([self._frame(message)])
+        self._send([message])
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, messages: list[msgspec.Struct]) -> None:
         """Send them, and empty the list, to which another thread may add meanwhile.
 
         Signals wait: half a message would break the stream, and one sent twice too.
         """
         self.end_copies()
-        if not frames:
+        if not messages:
             return
         before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
         try:
             with self._turn:
-                count = len(frames)
-                data = b"".join(frames[:count])
-                del frames[:count]  # first, or a thread that is interrupted would send them twice
-                self._channel.socket.sendall(data)
+                now = messages[:]
+                del messages[: len(now)]  # first: sent they are once, whatever comes in between
+                self._channel.socket.sendall(self._frame(now))
         finally:
             self._mask(signal.SIG_SETMASK, before)
 
