@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
@@ -280,23 +280,19 @@ class Reporter(Spokesman):
         else:
             self._warnings.append(warning)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
             self._doubt(item)
-        report = yield
-        if call.when == "teardown" and self.waited:
-            report.duration = max(0.0, report.duration - self.waited)
-            self.waited = 0.0
-        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = self._last if self.test is None else self.test  # reported when no test runs
+        if self.waited and report.when == "teardown":
+            report.duration = max(0.0, report.duration - self.waited)
+            self.waited = 0.0
         self._mark_output()
         if self._notes is not None:
             self.tell_notes(report.nodeid, is_last=report.when == "teardown")
