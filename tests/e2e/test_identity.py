@@ -304,6 +304,29 @@ def test_only_the_last_runs_are_kept(suite: Suite) -> None:
     ]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_run_without_temporary_directories_makes_none_and_removes_none(
+    suite: Suite, method: str
+) -> None:
+    """pytest tidies up behind earlier runs when it makes one, which can take many seconds."""
+    suite.write(test_a="def test_1(tmp_path): assert 0", test_b="def test_2(): pass")
+    suite.gives_basetemp = False
+    root = suite.base / "root"
+    root.mkdir()
+    suite.env["PYTEST_DEBUG_TEMPROOT"] = str(root)
+    few = ("-o", "tmp_path_retention_count=2")
+    for _ in range(2):
+        suite.serial("test_a.py", *few)
+    (above,) = root.iterdir()
+    before = {path.name: path.resolve().name for path in above.iterdir()}
+    assert before["pytest-current"] == "pytest-1"
+    run = suite.braid("test_b.py", *few, f"--start-method={method}")
+    assert run.exit == 0, run.text
+    assert {path.name: path.resolve().name for path in above.iterdir()} == before
+    suite.braid("test_a.py", *few, f"--start-method={method}")
+    assert {path.name for path in above.iterdir()} == {"pytest-1", "pytest-2", "pytest-current"}
+
+
 def directories(root: Path) -> list[str]:
     """All directories and files below, as if there were no workers; links left out."""
     found = []

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -488,8 +489,16 @@ class Controller:
 
     # --- after the tests ----------------------------------------------------------------------
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        if self._loop is None or self._loop.is_over:
+            session_seam.forget_unused_basetemp(self._config)
+        try:
+            return (yield)
+        finally:
+            self._end(session)
+
+    def _end(self, session: pytest.Session) -> None:
         """End what is left of the fleet, the zygote at the latest."""
         if self._loop is not None and not self._loop.is_over:
             self._loop.abort()

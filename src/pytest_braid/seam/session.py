@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+_LOCK, _CURRENT = ".lock", "pytest-current"
+"""What pytest has in its base directory from the beginning, and beside it."""
 
 
 def probe_basetemp(config: pytest.Config) -> str | None:
@@ -25,6 +29,47 @@ def run_basetemp(config: pytest.Config) -> Path | None:
     """The base directory of the run, made now; ``None`` without pytest's ``tmpdir`` plugin."""
     factory: Any = getattr(config, "_tmp_path_factory", None)
     return None if factory is None else Path(factory.getbasetemp())
+
+
+def forget_unused_basetemp(config: pytest.Config) -> None:
+    """At the end, and before pytest's own end: remove the base directory of the run if it is empty.
+
+    pytest tidies up behind earlier runs, for minutes perhaps, when it has made one. A serial run
+    makes none unless a test needs it; here it is made before anybody can know.
+    """
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    base: Path | None = getattr(factory, "_basetemp", None)
+    if base is None or factory._given_basetemp is not None:
+        return
+    with contextlib.suppress(OSError):
+        if any(entry.name != _LOCK for entry in base.iterdir()):
+            return
+        (base / _LOCK).unlink(missing_ok=True)
+        base.rmdir()
+        _point_at_newest(base.with_name(_CURRENT), base)
+    factory._basetemp = None
+    if hasattr(factory, "_exit_stack"):  # pytest 9.2
+        factory._exit_stack.pop_all()
+    else:
+        from _pytest import pathlib
+
+        atexit.unregister(getattr(pathlib, "cleanup_numbered_dir", _nothing))
+
+
+def _nothing() -> None:
+    """Is registered nowhere."""
+
+
+def _point_at_newest(link: Path, removed: Path) -> None:
+    """Let pytest's link to the latest base directory be what it would be without this run."""
+    if not link.is_symlink() or link.readlink().name != removed.name:
+        return
+    link.unlink()
+    prefix, _, _ = removed.name.rpartition("-")
+    numbered = removed.parent.glob(f"{prefix}-*")
+    others = [path for path in numbered if path.name.rpartition("-")[2].isdecimal()]
+    if others:
+        link.symlink_to(max(others, key=lambda path: int(path.name.rpartition("-")[2])))
 
 
 def forget_first_arguments(config: pytest.Config, count: int) -> None:
@@ -71,7 +116,7 @@ def plan_basetemp(config: pytest.Config, path: Path) -> None:
 
 
 def give_basetemp(config: pytest.Config, path: Path, number: int) -> None:
-    """Give a forked worker its own base directory, without the path that empties one first.
+    """Give a worker its own base directory, which is made when somebody wants it.
 
     Where a predecessor of the same name has left something, ``number`` tells the two apart: what
     its tests have made is kept, and they cannot get in the way of the same names in this one.
@@ -82,9 +127,7 @@ def give_basetemp(config: pytest.Config, path: Path, number: int) -> None:
     factory: Any = getattr(config, "_tmp_path_factory", None)
     if factory is None:
         return
-    path.mkdir(mode=0o700)
-    factory._given_basetemp = path
-    factory._basetemp = path
+    factory._given_basetemp, factory._basetemp = path, None
     if hasattr(factory, "_next_number"):  # pytest 9.2
         factory._next_number.clear()
 
