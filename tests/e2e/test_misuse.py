@@ -239,6 +239,10 @@ def test_a_copy_that_returns_into_pytest_ends_there(stage: Stage, place: str, st
         def around():
             yield
             note("down", os.getpid())
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport():
+            note("reports", os.getpid())
+            return (yield)
         """,
         test_a=around(_unindented(FORKS[place])),
     )
@@ -249,6 +253,8 @@ def test_a_copy_that_returns_into_pytest_ends_there(stage: Stage, place: str, st
     assert Counter(run.notes)["returns True"] == 1
     assert Counter(run.notes)["returns False"] == 1
     assert Counter(run.notes)["waited"] == 1
+    reports = [line for line in run.notes if line.startswith("reports")]
+    assert (len(reports), len(set(reports))) == (3 * 13, 1)
     downs = [line for line in run.notes if line.startswith("down")]
     # The copy is noticed at the end of a phase: the rest of a teardown that it forks in, it runs.
     assert (len(downs), len(set(downs))) == ((14, 2) if place == "teardown" else (13, 1))

@@ -35,6 +35,7 @@ def test_8(): warnings.warn("ignored", FutureWarning)
 def test_9(): warnings.warn("fatal")
 def test_10(): warnings.warn("lines\\nof\\ntext")
 def test_11(): warnings.warn_explicit("explicit", UserWarning, "elsewhere.py", 77)
+def test_13(): warnings.showwarning(UserWarning("no line"), UserWarning, __file__, None)
 def test_12():
     async def forgotten(): pass
     forgotten()

@@ -52,6 +52,20 @@ def test_a_test_that_did_not_pass_is_not_sure() -> None:
     assert observer.unsure == {NODEIDS[0]}
 
 
+def test_what_fails_behind_the_end_of_a_test_counts_too() -> None:
+    """The teardown of what was kept for a next one."""
+    late = e.Reported(worker=0, test=0, when="teardown", outcome="failed", duration=2.0, at=9.5)
+    observer = observed(over(0), late)
+    assert observer.run.tests[NODEIDS[0]].teardown == 2.5
+    assert observer.unsure == {NODEIDS[0]}
+
+
+def test_reports_before_the_end_are_in_what_is_told_then() -> None:
+    early = e.Reported(worker=0, test=0, when="call", outcome="failed", duration=2.0, at=8.0)
+    observer = observed(early, over(0))
+    assert (observer.run.tests[NODEIDS[0]].call, observer.unsure) == (1.0, set())
+
+
 def test_a_further_copy_of_a_test_is_the_same_test() -> None:
     assert observed(over(3)).run.tests.keys() == {NODEIDS[1]}
 

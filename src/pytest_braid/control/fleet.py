@@ -189,12 +189,14 @@ class Underway:
     def note(self, report: pytest.TestReport) -> None:
         """Take in a report."""
         when, outcome = report.when, report.outcome
+        duration: object = report.duration  # whatever a plugin has made of it
+        seconds = duration if isinstance(duration, float) else 0.0
         if when == "setup":
-            self.setup += report.duration
+            self.setup += seconds
         elif when == "call":
-            self.call += report.duration
-        else:
-            self.teardown += report.duration
+            self.call += seconds
+        elif when == "teardown":
+            self.teardown += seconds
         if outcome != "passed":
             self.passed = False
         if (when == "call" or outcome != "passed") and not hasattr(report, "context"):

@@ -579,7 +579,7 @@ class Loop:
         underway = worker.underway.get(test)
         if underway is not None:
             underway.note(report)
-        if self._audience.hears_reports:
+        if self._audience.hears_reports or underway is None:  # then it comes behind ``Finished``
             self._audience.event(
                 e.Reported(
                     worker=worker.number,

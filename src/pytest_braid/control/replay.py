@@ -273,9 +273,9 @@ def warning_of(said: m.Warned) -> warnings.WarningMessage:
     if str(message) != said.text:
         message = type(category.__name__, (category,), {"__str__": lambda _: said.text})(said.text)
     source = _UNKNOWN if said.has_source else None
-    return warnings.WarningMessage(
-        message, category, said.filename, said.lineno, None, said.line, source
-    )
+    file: Any = said.filename
+    line: Any = said.lineno  # neither of which somebody has to know
+    return warnings.WarningMessage(message, category, file, line, None, said.line, source)
 
 
 def _category(bases: Sequence[str]) -> type[Warning]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from msgspec.structs import replace
+
 from pytest_braid.history.record import FixtureRecord, History, TestRecord
 from pytest_braid.model import events as e
 
@@ -23,6 +25,8 @@ class Observer:
         match event:
             case e.Finished():
                 self._over[event.test] = event
+            case e.Reported() if event.test in self._over:
+                self._note_late(event)
             case e.FixtureSetUp():
                 self._made[event.test] += event.seconds
                 self._fixtures[event.fixture].append(event.seconds)
@@ -30,6 +34,13 @@ class Observer:
                 self._nodeids = event.nodeids
             case _:
                 pass
+
+    def _note_late(self, event: e.Reported) -> None:
+        """What was kept for a next test, and fell to this one."""
+        over, passed = self._over[event.test], event.outcome == "passed"
+        more = over.teardown + (event.duration if event.when == "teardown" else 0.0)
+        over = replace(over, teardown=more, passed=over.passed and passed)
+        self._over[event.test] = over
 
     def command(self, command: object, at: float) -> None:
         """What is decided is no matter of it."""

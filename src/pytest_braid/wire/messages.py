@@ -293,8 +293,8 @@ class Warned(Message, frozen=True, gc=False, tag=True, array_like=True):
 
     text: str
     bases: tuple[str, ...]
-    filename: str
-    lineno: int
+    filename: str | None
+    lineno: int | None
     line: str | None
     has_source: bool
     when: Literal["config", "collect", "runtest"]

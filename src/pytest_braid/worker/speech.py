@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import inf
 from typing import Any, Literal
 
@@ -106,10 +106,24 @@ class Speech:
         try:
             with self._turn:
                 now = messages[:]
-                del messages[: len(now)]  # first: sent they are once, whatever comes in between
-                self._channel.socket.sendall(self._frame(now))
+                data, error = self._encoded(now)
+                del messages[: len(now)]  # first, or who is interrupted would send them twice
+                self._channel.socket.sendall(data)
         finally:
             self._mask(signal.SIG_SETMASK, before)
+        if error is not None:
+            raise error
+
+    def _encoded(self, messages: list[msgspec.Struct]) -> tuple[bytes, Exception | None]:
+        """A frame; or, if a plugin has put something into one of them that has no bytes, a frame
+        for each of the others, and what is wrong with that one."""
+        try:
+            return self._frame(messages), None
+        except Exception as error:  # noqa: BLE001 -- of whatever it is that is there
+            if len(messages) == 1:
+                return b"", error
+        found = [self._encoded([message]) for message in messages]
+        return b"".join(data for data, _ in found), next(filter(None, (e for _, e in found)), None)
 
 
 class Spokesman:
@@ -280,19 +294,23 @@ class Reporter(Spokesman):
         else:
             self._warnings.append(warning)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
             self._doubt(item)
+        report = yield
+        if call.when == "teardown" and self.waited:
+            report.duration = max(0.0, report.duration - self.waited)
+            self.waited = 0.0
+        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = self._last if self.test is None else self.test  # reported when no test runs
-        if self.waited and report.when == "teardown":
-            report.duration = max(0.0, report.duration - self.waited)
-            self.waited = 0.0
         self._mark_output()
         if self._notes is not None:
             self.tell_notes(report.nodeid, is_last=report.when == "teardown")
@@ -337,6 +355,8 @@ class Reporter(Spokesman):
             or report.user_properties
             or report.outcome not in {"passed", "skipped"}
             or type(report.duration) is not float
+            or type(report.start) not in _NUMBERS
+            or type(report.stop) not in _NUMBERS
             or not (longrepr is None or _is_skip(longrepr))
             or not all(_is_section(section) for section in report.sections)
         ):
@@ -358,6 +378,9 @@ class Reporter(Spokesman):
             keywords,
             longrepr,  # type: ignore[arg-type]
         )
+
+
+_NUMBERS = (float, int)
 
 
 def _is_section(section: object) -> bool:
