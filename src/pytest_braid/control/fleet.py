@@ -190,7 +190,7 @@ class Underway:
         """Take in a report."""
         when, outcome = report.when, report.outcome
         duration: object = report.duration  # whatever a plugin has made of it
-        seconds = duration if isinstance(duration, float) else 0.0
+        seconds = duration if isinstance(duration, int | float) else 0.0
         if when == "setup":
             self.setup += seconds
         elif when == "call":
