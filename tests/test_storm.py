@@ -11,7 +11,7 @@ import pytest
 
 from tools import storm
 from tools.storming.check import DYING, HANDOVERS, KILL, TERM, Evidence, check
-from tools.storming.plan import Case, End, Fixture, Plan
+from tools.storming.plan import Case, End, Fixture, Plan, blamed
 from tools.storming.suites import Maker
 
 TOOLS = Path(storm.__file__).parent
@@ -367,3 +367,13 @@ def test_a_difference_is_shown_with_plan_and_evidence(
     for line in ("plan     Case(", "log      {'type': 'Started'", "reported {", "noted    {"):
         assert f"    {line}" in said
     assert said.endswith("0 of 1 runs as planned; not so: seeds [5]\n")
+
+
+def test_who_ends_its_process_in_a_teardown_tells_nothing_else_of_it() -> None:
+    """Whatever that would have been called: a test with the mark xfail says xfailed there, too."""
+    fails, kills = Fixture("inner", End.DONE, ("up",)), Fixture("outer", End.CRASHED, ("killed",))
+    plain = Case("t", "passes", ("passed",))
+    assert blamed(blamed(plain, fails), kills).outcome == ("passed", "failed")
+    forgiven = Case("t", "xfails", ("xfailed",), forgiven=True)
+    assert blamed(forgiven, fails).outcome == ("xfailed", "xfailed")
+    assert blamed(blamed(forgiven, fails), kills).outcome == ("xfailed", "failed")
