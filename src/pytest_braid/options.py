@@ -129,7 +129,7 @@ def settings_of(config: pytest.Config) -> Settings | None:
         threads = tasks = 0
         note = "--stepwise stops at the first failure in order: one test at a time"
     if threads == 1 and not tasks:
-        threads = 0  # beside it nothing runs: then its worker needs none, and is what it ever is
+        threads = 0  # nothing would run beside a test: the worker's main thread does as well
     if option.distload or option.dist == "no":
         option.dist = "load"
     option.numprocesses, option.tx = workers, ["popen"] * workers

@@ -628,7 +628,13 @@ def test_after_the_first_failure_nothing_begins_and_everything_is_torn_down(stag
 
 
 @pytest.mark.parametrize(
-    "options", [("-n1", "--threads=1"), ("-n1", "--threads=4"), ("-n0", "--threads=4")]
+    "options",
+    [
+        ("-n1", "--threads=1"),
+        ("-n1", "--threads=4"),
+        ("-n0", "--threads=1"),
+        ("-n0", "--threads=4"),
+    ],
 )
 def test_what_the_first_failure_leaves_is_torn_down_and_may_fail(
     stage: Stage, options: tuple[str, ...]
@@ -925,14 +931,16 @@ _MANY = """
 """
 
 
-@pytest.mark.parametrize("threads", [2, 4])
-def test_a_plugin_hears_of_reports_in_the_main_thread(stage: Stage, threads: int) -> None:
+@pytest.mark.parametrize(("threads", "workers"), [(1, 0), (4, 0), (2, 1), (4, 1)])
+def test_a_plugin_hears_of_reports_in_the_main_thread(
+    stage: Stage, threads: int, workers: int
+) -> None:
     stage.write(conftest=_HEARS, test_a=_MANY)
-    run = stage.run(f"--threads={threads}", workers=1)
+    run = stage.run(f"--threads={threads}", workers=workers)
     assert run.counts == {"passed": 35, "failed": 5}
     told = Counter(note.split()[0] for note in run.notes)
     assert len(told) == 40
-    assert set(told.values()) == {2 * 3}  # in the worker, and in the controller
+    assert set(told.values()) == {3 * (1 + workers)}  # in the worker, and in the controller
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -83,13 +83,11 @@ class Loop:
         self._watch = Watch(zygote, limits, session.config.rootpath)
         # What most runs have no need of is not asked for each of their tests.
         self._has_limits = limits.common is not None or any(test.timeout for test in tests)
-        self._has_shares = any(test.shares or test.may_ask for test in tests)
         self._audience = audience
         self._progress = progress
         self._started = started
         self._meter = meter
         self._live = zygote.live
-        self._is_live = self._live.is_on
         self._poll = self._live.poll
         self._crew = Crew(zygote, self._slots, self._poll, self._watch, len(tests))
         self._stopping = False
@@ -377,7 +375,7 @@ class Loop:
     def _on_message(self, worker: Worker, said: m.FromWorker) -> None:
         match said:
             case m.PlainReport():
-                if self._is_live:
+                if self._live.is_on:
                     is_shown = said.when == "call" or said.outcome != "passed"
                     self._live.pass_mark(worker, is_shown=is_shown)
                 self._reported(worker, said.test, self._replay.plain_report(worker.node, said))
@@ -420,7 +418,7 @@ class Loop:
         underway = worker.underway.pop(test, None) or Underway(test, said.at)
         if self._has_limits:
             self._watch.over(worker, test)
-        if self._is_live:
+        if self._live.is_on:
             self._live.runs(worker, "")
         self._replay.done(test)
         self.ledger.count(test)
@@ -438,7 +436,7 @@ class Loop:
             at=said.at,
         )
         self._tell(finished)
-        if self._has_shares:
+        if self._replay.has_shares:
             self._shared.over(test)
 
     def _begun(self, worker: Worker, said: m.Begun) -> None:
@@ -446,9 +444,9 @@ class Loop:
         worker.begin(said.test, said.at)
         if self._has_limits:
             self._watch.begun(worker, said.test, test, said.at, strand=said.strand)
-        if self._has_shares:
+        if self._replay.has_shares:
             self._shared.began(said.test, worker)
-        if self._is_live:
+        if self._live.is_on:
             self._live.pass_mark(worker)
             self._live.runs(worker, test.nodeid)
         self._replay.begun(said.test)

@@ -72,32 +72,31 @@ class Replay:
         self._config = config
         self._hook = config.hook
         self._tests = tests
-        self._count = len(tests)
         self._plain: dict[int, tuple[Any, dict[str, int]]] = {}
         self._latest: dict[int, pytest.TestReport] = {}
         """Of tests that use shared fixtures: the latest report."""
-        self._keeps = any(test.shares or test.may_ask for test in tests)
+        self.has_shares = any(test.shares or test.may_ask for test in tests)
+        """Whether a test uses fixtures that the whole run shares, or could ask for one."""
         self._sched = Sched(config)
         self._properties: list[tuple[junit.Place, junit.Property]] = []
 
     def _test(self, number: int) -> m.Test:
-        return self._tests[number % self._count]
+        return self._tests[number % len(self._tests)]
 
     def begun(self, test: int) -> None:
-        spec = self._tests[test % self._count]
+        spec = self._test(test)
         self._hook.pytest_runtest_logstart(nodeid=spec.nodeid, location=spec.location)
 
     def done(self, test: int) -> None:
-        spec = self._tests[test % self._count]
+        spec = self._test(test)
         self._plain.pop(test, None)
         self._hook.pytest_runtest_logfinish(nodeid=spec.nodeid, location=spec.location)
 
     def plain_report(self, node: Node, said: m.PlainReport) -> pytest.TestReport:
         """Rebuild a report without pytest's generic path, and report it."""
-        spec = self._tests[said.test % self._count]
-        keywords = said.keywords
-        if keywords is not None:
-            identity = spec.nodeid
+        spec = self._test(said.test)
+        if said.keywords is not None:
+            identity, keywords = spec.nodeid, said.keywords
         else:
             identity, keywords = self._plain[said.test]
         report = pytest.TestReport(
@@ -115,7 +114,7 @@ class Replay:
         if said.keywords is not None:
             self._plain[said.test] = report_identity(report), keywords
         self._attribute(report, node, said.test)
-        if self._keeps:
+        if self.has_shares:
             self._keep(said.test, report)
         self._hook.pytest_runtest_logreport(report=report)
         return report
@@ -258,7 +257,7 @@ class Replay:
         report.node = node
         report.worker_id = node.gateway.id
         report.testrun_uid = node.nodemanager.testrunuid
-        report.item_index = test % self._count
+        report.item_index = test % len(self._tests)
 
 
 _UNKNOWN = ()

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,7 +60,7 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.values import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from pytest_braid.control.loop import Loop

@@ -37,10 +37,10 @@ class Observer:
 
     def _note_late(self, event: e.Reported) -> None:
         """What was kept for a next test, and fell to this one."""
-        over, passed = self._over[event.test], event.outcome == "passed"
-        more = over.teardown + (event.duration if event.when == "teardown" else 0.0)
-        over = replace(over, teardown=more, passed=over.passed and passed)
-        self._over[event.test] = over
+        over = self._over[event.test]
+        seconds = event.duration if event.when == "teardown" else 0.0
+        passed = over.passed and event.outcome == "passed"
+        self._over[event.test] = replace(over, teardown=over.teardown + seconds, passed=passed)
 
     def command(self, command: object, at: float) -> None:
         """What is decided is no matter of it."""

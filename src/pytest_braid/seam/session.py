@@ -41,11 +41,14 @@ def forget_unused_basetemp(config: pytest.Config) -> None:
     base: Path | None = getattr(factory, "_basetemp", None)
     if base is None or factory._given_basetemp is not None:
         return
-    with contextlib.suppress(OSError):
+    try:
         if any(entry.name != _LOCK for entry in base.iterdir()):
             return
         (base / _LOCK).unlink(missing_ok=True)
         base.rmdir()
+    except OSError:  # then it is pytest's to deal with
+        return
+    with contextlib.suppress(OSError):
         _point_at_newest(base.with_name(_CURRENT), base)
     factory._basetemp = None
     if hasattr(factory, "_exit_stack"):  # pytest 9.2
@@ -53,11 +56,8 @@ def forget_unused_basetemp(config: pytest.Config) -> None:
     else:
         from _pytest import pathlib
 
-        atexit.unregister(getattr(pathlib, "cleanup_numbered_dir", _nothing))
-
-
-def _nothing() -> None:
-    """Is registered nowhere."""
+        if hasattr(pathlib, "cleanup_numbered_dir"):
+            atexit.unregister(pathlib.cleanup_numbered_dir)
 
 
 def _point_at_newest(link: Path, removed: Path) -> None:
@@ -65,11 +65,11 @@ def _point_at_newest(link: Path, removed: Path) -> None:
     if not link.is_symlink() or link.readlink().name != removed.name:
         return
     link.unlink()
-    prefix, _, _ = removed.name.rpartition("-")
-    numbered = removed.parent.glob(f"{prefix}-*")
-    others = [path for path in numbered if path.name.rpartition("-")[2].isdecimal()]
-    if others:
-        link.symlink_to(max(others, key=lambda path: int(path.name.rpartition("-")[2])))
+    prefix = removed.name.rstrip("0123456789")
+    ends = (path.name.removeprefix(prefix) for path in removed.parent.glob(f"{prefix}*"))
+    numbers = [int(end) for end in ends if end.isdecimal()]
+    if numbers:
+        link.symlink_to(removed.with_name(f"{prefix}{max(numbers)}"))
 
 
 def forget_first_arguments(config: pytest.Config, count: int) -> None:

@@ -44,11 +44,11 @@ class Encoder:
 class Frames(Generic[Incoming]):
     """Takes bytes as they come and gives back messages of whole frames; keeps a broken last one."""
 
-    __slots__ = ("_decoder", "_messages", "_pending")
+    __slots__ = ("_decoder", "_pending", "_type")
 
     def __init__(self, union: Any) -> None:
-        self._messages = list[union]
-        self._decoder = msgspec.msgpack.Decoder(self._messages)
+        self._type = list[union]
+        self._decoder = msgspec.msgpack.Decoder(self._type)
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[Incoming]:
@@ -70,7 +70,7 @@ class Frames(Generic[Incoming]):
     def _decoded(self, body: memoryview, is_packed: int) -> list[Incoming]:
         messages: list[Incoming]
         if is_packed:
-            messages = msgspec.convert(unpack(bytes(body)), self._messages)
+            messages = msgspec.convert(unpack(bytes(body)), self._type)
         else:
             messages = self._decoder.decode(body)
         return messages
