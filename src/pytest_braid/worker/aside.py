@@ -113,7 +113,7 @@ class _Detection:
     def reason(self, item: pytest.Item, *, is_task: bool = False) -> str | None:
         if self._is_repeated(item):
             return "collected more than once"
-        is_plain = _is_plain(item)  # most are
+        is_plain = _is_plain(item, is_task=is_task)  # most are
         return (
             (kinds.of_marks(item) if item.own_markers or self._is_marked(item.parent) else None)
             or (None if is_plain else kinds.of_kind(item, is_task=is_task))
@@ -380,10 +380,10 @@ def _is_listed(definition: pytest.FixtureDef[Any]) -> bool:
     return False
 
 
-def _is_plain(item: pytest.Item) -> bool:
+def _is_plain(item: pytest.Item, *, is_task: bool) -> bool:
     """Whether no reason can lie in the code of this test, nor anywhere that it leads to."""
     if type(item) is not pytest.Function or type(item.parent) is not pytest.Module:
         return False
     value = item.obj
-    is_short = kinds.is_bare(value) and not value.__code__.co_argcount
+    is_short = kinds.is_bare(value, may_be_async=is_task) and not value.__code__.co_argcount
     return is_short and is_project(value) and is_silent(value)

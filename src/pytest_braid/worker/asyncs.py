@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import unittest
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -35,7 +35,8 @@ _found_key: Final = pytest.StashKey[bool]()
 
 
 def _is_task(item: pytest.Function) -> bool:
-    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+    cls = None if type(item.parent) is pytest.Module else item.cls  # which takes long to find
+    if cls is not None and issubclass(cls, unittest.TestCase):
         return False  # it has a loop of its own
     function, marks = function_of(item), {mark.name for mark in item.iter_markers()}
     if SEED_MARK in marks:
@@ -44,11 +45,12 @@ def _is_task(item: pytest.Function) -> bool:
         return False
     if "trio" in marks:
         return False
-    if "anyio" in marks or _is_auto(item.config, "anyio_mode"):
+    modes = _modes(item.config)
+    if "anyio" in marks or modes.anyio:
         return _is_on_asyncio(item)
-    if "asyncio" in marks:
+    if "asyncio" in marks or (modes.asyncio and not modes.trio):
         return not _has_policy(item)
-    return is_auto(item.config) and not _is_trio_mode(item.config) and not _has_policy(item)
+    return False
 
 
 def stays_with_plugin(item: pytest.Item) -> bool:
@@ -80,12 +82,24 @@ def has_pytest_asyncio(config: pytest.Config) -> bool:
     return any(map(config.pluginmanager.hasplugin, ("asyncio", "pytest_asyncio.plugin")))
 
 
-def _is_auto(config: pytest.Config, mode: str) -> bool:
-    return "auto" in (getattr(config.option, mode, None), _ini(config, mode))
+class _Modes(NamedTuple):
+    """For which plugins async tests need no mark."""
+
+    anyio: bool
+    asyncio: bool
+    trio: bool
 
 
-def _is_trio_mode(config: pytest.Config) -> bool:
-    return bool(_ini(config, "trio_mode"))
+def _modes(config: pytest.Config) -> _Modes:
+    found = config.stash.get(_modes_key, None)
+    if found is None:
+        anyio = getattr(config.option, "anyio_mode", None), _ini(config, "anyio_mode")
+        found = _Modes("auto" in anyio, is_auto(config), bool(_ini(config, "trio_mode")))
+        config.stash[_modes_key] = found
+    return found
+
+
+_modes_key: Final = pytest.StashKey[_Modes]()
 
 
 def _ini(config: pytest.Config, name: str) -> object:
@@ -97,9 +111,22 @@ def _ini(config: pytest.Config, name: str) -> object:
 
 def _has_policy(item: pytest.Function) -> bool:
     """Whether the project makes its loops itself, by the fixture of pytest-asyncio."""
+    asked = fixtures.visible(item)
+    if any(name in asked for name in _POLICIES):
+        return _sees_policy(item)
+    stash = (item.parent or item).stash  # it is the same for all others there
+    found = stash.get(_policy_key, None)
+    if found is None:
+        found = stash[_policy_key] = _sees_policy(item)
+    return found
+
+
+def _sees_policy(item: pytest.Function) -> bool:
     known = (fixtures.definitions(item, name) or () for name in _POLICIES)
     return any(not _module(each[-1]).startswith("pytest_asyncio") for each in known if each)
 
+
+_policy_key: Final = pytest.StashKey[bool]()
 
 _POLICIES: Final = ("event_loop_policy", "event_loop")
 

@@ -84,12 +84,12 @@ def values(item: pytest.Item) -> Iterator[object]:
         yield from definitions(cls, name)
 
 
-def is_bare(value: object) -> bool:
+def is_bare(value: object, *, may_be_async: bool = False) -> bool:
     """Whether it is a function, with nothing around it and nothing attached to it, and not async:
     as most tests are, each of which is looked at."""
     if type(value) is not FunctionType or vars(value):
         return False
-    return not value.__code__.co_flags & _ASYNC
+    return may_be_async or not value.__code__.co_flags & _ASYNC
 
 
 _ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE

@@ -57,7 +57,8 @@ class Speech:
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
         self._frame = Encoder().frame
         self._mask = interpreter.set_signal_mask
-        self._pid = os.getpid
+        self._pid, self._identity = os.getpid, threading.get_ident
+        self._main = threading.main_thread().ident
 
     @property
     def socket(self) -> socket.socket:
@@ -97,22 +98,30 @@ class Speech:
     def _send(self, messages: list[msgspec.Struct]) -> None:
         """Send them, and empty the list, to which another thread may add meanwhile.
 
-        Signals wait: half a message would break the stream, and one sent twice too.
+        Signals wait: half a message would break the stream, and one sent twice too. Their handlers
+        are called in the main thread only.
         """
         self.end_copies()
         if not messages:
             return
-        before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
-        try:
-            with self._turn:
-                now = messages[:]
-                data, error = self._encoded(now)
-                del messages[: len(now)]  # first, or who is interrupted would send them twice
-                self._channel.socket.sendall(data)
-        finally:
-            self._mask(signal.SIG_SETMASK, before)
+        if self._identity() != self._main:
+            error = self._send_now(messages)
+        else:
+            before = self._mask(signal.SIG_BLOCK, _ASYNCHRONOUS)
+            try:
+                error = self._send_now(messages)
+            finally:
+                self._mask(signal.SIG_SETMASK, before)
         if error is not None:
             raise error
+
+    def _send_now(self, messages: list[msgspec.Struct]) -> Exception | None:
+        with self._turn:
+            now = messages[:]
+            data, error = self._encoded(now)
+            del messages[: len(now)]  # first, or who is interrupted would send them twice
+            self._channel.socket.sendall(data)
+        return error
 
     def _encoded(self, messages: list[msgspec.Struct]) -> tuple[bytes, Exception | None]:
         """A frame; or, if a plugin has put something into one of them that has no bytes, a frame
@@ -271,8 +280,8 @@ class Reporter(Spokesman):
         """The test is over; it has computed for ``cpu`` seconds, or for as long as the process, and
         ``waited`` for fixtures that others set up."""
         assert self.test is not None
-        used, grown = self._usage.since_last()
-        computed = used if cpu is None else cpu
+        computed = self._usage.cpu() if cpu is None else cpu
+        grown = self._usage.growth()
         self.speech.hold(m.Done(self.test, self.clock(), computed, grown, waited))
         self.test, self._is_over = None, False
         for warning in self._warnings:

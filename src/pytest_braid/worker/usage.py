@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,23 +17,41 @@ _UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in which ``ru_maxrss`` counts."""
 
 
+_BRIEF = 0.002
+"""Seconds in which no other process is started and waited for, and little memory is filled."""
+
+
 class Usage:
-    """Of this process and of those that it has waited for, from one look to the next."""
+    """Of this process and of those that it has waited for, from one look to the next.
+
+    To ask for more than the process's own CPU takes as long as a hook: behind tests that take less
+    than ``_BRIEF`` it is asked once for all of them.
+    """
 
     def __init__(self) -> None:
-        self._look = resource.getrusage  # bound before a test can patch the module
-        self._cpu, self._peak = 0.0, 0
-        self.since_last()
+        # Bound before a test can patch the modules.
+        self._clock, self._own_cpu, self._look = time.monotonic, time.process_time, resource.getrusage
+        self._cpu = self._children = 0.0
+        self._peak, self._looked = 0, -inf
+        self.cpu()
+        self.growth()
 
-    def since_last(self) -> tuple[float, int]:
-        """Seconds of CPU, and by how many bytes the peak of the memory has grown."""
-        own = self._look(resource.RUSAGE_SELF)
-        children = self._look(resource.RUSAGE_CHILDREN)
-        cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-        peak = own.ru_maxrss * _UNIT
-        used, grown = cpu - self._cpu, peak - self._peak
-        self._cpu, self._peak = cpu, peak
-        return used, grown
+    def cpu(self) -> float:
+        """Seconds of CPU since this was last asked."""
+        if self._clock() - self._looked >= _BRIEF:
+            children = self._look(resource.RUSAGE_CHILDREN)
+            self._children = children.ru_utime + children.ru_stime
+        before, self._cpu = self._cpu, self._own_cpu() + self._children
+        return self._cpu - before
+
+    def growth(self) -> int:
+        """By how many bytes the peak of the memory has grown since this was last asked."""
+        now = self._clock()
+        if now - self._looked < _BRIEF:
+            return 0
+        before, self._looked = self._peak, now
+        self._peak = self._look(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+        return self._peak - before
 
 
 class _Open(NamedTuple):
