@@ -64,6 +64,7 @@ class Local:
         """Keep the collector of garbage from looking at the tests again and again, in this process
         as in others of a run; until its end."""
         interpreter.keep_frozen()
+        interpreter.spare_what_grows()
         config.add_cleanup(interpreter.thaw)
         atexit.unregister(interpreter.leave_heap_alone)
         atexit.register(interpreter.leave_heap_alone)
@@ -100,6 +101,7 @@ class Local:
         self._audience.join(self._strands)
         self._record_start(session, tuple(asides))
         self.keep_frozen(session.config)
+        interpreter.spare_nothing()
         interpreter.freeze()
         with closing(Items(len(session.items))) as queue:
             strands = make_strands(

@@ -56,6 +56,7 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
         return None
     if is_ours_to_thaw:
         interpreter.keep_frozen()
+        interpreter.spare_what_grows()
         config.add_cleanup(interpreter.thaw)
         atexit.unregister(interpreter.leave_heap_alone)
         atexit.register(interpreter.leave_heap_alone)

@@ -138,6 +138,34 @@ def freeze_what_is_left() -> None:
         freeze()
 
 
+_usual: tuple[int, int, int] | None = None
+"""The thresholds of the collector, where they are others for a while."""
+
+
+def spare_what_grows() -> None:
+    """Let the collector look less often at objects that are there to stay, while a process finds
+    tests or keeps reports of them: by default it looks at each at least twice until it leaves them
+    alone. What is garbage soon is still found soon."""
+    global _usual  # noqa: PLW0603 -- a fact of this process
+    if _usual is None:
+        _usual = gc.get_threshold()
+        gc.set_threshold(*_spared(_usual))
+
+
+def spare_nothing() -> None:
+    """Undo that, unless the project has set thresholds meanwhile."""
+    global _usual  # noqa: PLW0603 -- a fact of this process
+    if _usual is not None:
+        if gc.get_threshold() == _spared(_usual):
+            gc.set_threshold(*_usual)
+        _usual = None
+
+
+def _spared(usual: tuple[int, int, int]) -> tuple[int, int, int]:
+    young, middle, old = usual
+    return 5 * young, 10 * middle, old
+
+
 def _full_collections() -> int:
     count: int = gc.get_stats()[_OLDEST]["collections"]
     return count
@@ -148,9 +176,10 @@ _OLDEST = 2
 
 
 def thaw() -> None:
-    """Undo :func:`freeze` and :func:`keep_frozen`."""
+    """Undo :func:`freeze`, :func:`keep_frozen` and :func:`spare_what_grows`."""
     global _collections  # noqa: PLW0603 -- a fact of this process
     _collections = None
+    spare_nothing()
     vars(gc).update(_searches)
     vars(gc).pop("__getattr__", None)
     gc.unfreeze()

@@ -60,6 +60,7 @@ def _begin(born: Born, config: pytest.Config, channel: Channel[m.ToZygote], kit:
     interpreter.die_with(kit.parent)
     interpreter.forget_exit_callbacks()
     interpreter.keep_frozen()
+    interpreter.spare_what_grows()
     markup = output.terminal_markup(config)
     live_log = os.dup(1) if live.logs_live(config) else None
     _redirect(config, kit)
@@ -187,6 +188,7 @@ class Zygote:
         for what is frozen is never collected; where only one worker will share it, that is not
         worth the time."""
         interpreter.flush_files()
+        interpreter.spare_nothing()
         workers: int = self.config.workerinput["workercount"]  # type: ignore[attr-defined]
         if min(workers, len(session.items)) > 1:
             gc.collect()
