@@ -118,13 +118,13 @@ class _FiltersForwarder(Forwarder):
 
 
 def _forwarding(name: str) -> Callable[..., Any]:
-    def method(self: _FiltersForwarder, *args: Any) -> Any:
-        return getattr(self._read(), name)(*args)
+    def method(self: _FiltersForwarder, *args: Any, **more: Any) -> Any:
+        return getattr(self._read(), name)(*args, **more)
 
     return method
 
 
-for _name in ("__contains__", "__delitem__", "__getitem__", "__iter__", "__len__", "__setitem__"):
+for _name in (*_READ, *_CHANGE):  # as methods: what is found by ``__getattr__`` is not found first
     setattr(_FiltersForwarder, _name, _forwarding(_name))
 
 
