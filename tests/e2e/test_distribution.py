@@ -169,6 +169,27 @@ def test_loadgroup_keeps_groups_together_over_files_and_leaves_node_ids_alone(
     )
 
 
+def test_the_terminal_names_groups_and_nothing_else_does(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        @pytest.mark.xdist_group("b")
+        @pytest.mark.xdist_group(name="a")
+        def test_1(): assert 0
+        def test_2(): pass
+        """
+    )
+    run = stage.run("-v", "--dist=loadgroup", "--junitxml=junit.xml")
+    assert re.findall(r"^\[gw\d\] \[ *\d+%\] (\w+ \S+) $", run.text, re.MULTILINE) in (
+        ["FAILED test_a.py::test_1@a_b", "PASSED test_a.py::test_2"],
+        ["PASSED test_a.py::test_2", "FAILED test_a.py::test_1@a_b"],
+    )
+    assert "FAILED test_a.py::test_1 - assert 0" in run.text
+    assert "test_1@" not in (stage.path / "junit.xml").read_text()
+    again = stage.run("-v", "--dist=loadfile", "--lf")
+    assert again.counts == {"failed": 1}
+    assert "test_1@" not in again.text
+
+
 def test_fixtures_of_a_unit_are_set_up_once(stage: Stage) -> None:
     module = """
     @pytest.fixture(scope="module", autouse=True)

@@ -266,6 +266,8 @@ class Controller:
         self._scheduler = self._make_scheduler(said, tests, how, self._estimates)
         self._mode_name = how.name
         self._tell_tests(tests, asides)
+        groups = {test.nodeid: test.group for test in tests if test.group is not None}
+        output.name_groups(self._config, groups)
         say_collected(session, replace(said, lines=(*said.lines, *notes)))
 
     def _tell_tests(self, tests: Sequence[m.Test], asides: tuple[str | None, ...]) -> None:

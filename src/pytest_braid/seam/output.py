@@ -6,7 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -282,6 +282,22 @@ def say_started(config: pytest.Config, workers: int, wanted: int, tests: int, mo
     say(config, f"{workers} {noun} [{tests} {items}]")
     if config.option.verbose > 0:
         say(config, f"scheduling tests via {mode}")
+
+
+def name_groups(config: pytest.Config, groups: Mapping[str, str]) -> None:
+    """Let the terminal, where it has a line for each test, put ``@`` and the test's group behind it:
+    in the same place as pytest-xdist, which appends them to the node id."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    of_test = getattr(reporter, "_locationline", None)
+    if of_test is None or not groups:
+        return
+
+    def with_group(nodeid: object, *location: object) -> str:
+        line: str = of_test(nodeid, *location)
+        group = groups.get(str(nodeid))
+        return line if group is None else f"{line.rstrip()}@{group} "
+
+    reporter._locationline = with_group
 
 
 def _counted(number: int, noun: str) -> str:
