@@ -285,8 +285,8 @@ def say_started(config: pytest.Config, workers: int, wanted: int, tests: int, mo
 
 
 def name_groups(config: pytest.Config, groups: Mapping[str, str]) -> None:
-    """Let the terminal, where it has a line for each test, put ``@`` and the test's group behind it:
-    in the same place as pytest-xdist, which appends them to the node id."""
+    """Let the terminal put ``@`` and its group behind each test that it has a line for: there
+    pytest-xdist shows them, which appends them to the node id."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     of_test = getattr(reporter, "_locationline", None)
     if of_test is None or not groups:

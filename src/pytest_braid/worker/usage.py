@@ -30,7 +30,8 @@ class Usage:
 
     def __init__(self) -> None:
         # Bound before a test can patch the modules.
-        self._clock, self._own_cpu, self._look = time.monotonic, time.process_time, resource.getrusage
+        self._clock, self._own_cpu = time.monotonic, time.process_time
+        self._look = resource.getrusage
         self._cpu = self._children = 0.0
         self._peak, self._looked = 0, -inf
         self.cpu()

@@ -22,7 +22,7 @@ def is_wanted(session: pytest.Session, found: Sequence[pytest.Item]) -> bool:
     there, known = {*map(id, session.items)}, {*map(id, found)}
     left = [item for item in found if id(item) in there]
     now = [item for item in session.items if id(item) in known]
-    if now == left or now == own_order(session, left):  # noqa: PLR1714 -- which is dear
+    if now == left or now == own_order(session, left):  # in turn: the second takes long
         return False
     # Tests may have been deselected behind pytest's own reordering.
     return now != [item for item in own_order(session, found) if id(item) in there]
