@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from tests.e2e.serial import Run, Suite
@@ -344,6 +346,30 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         config.add_cleanup(lambda: print("unconfigured"))
 """
+
+
+@pytest.mark.parametrize("options", [["-n2"], ["-n0", "--threads=2"]], ids=" ".join)
+def test_the_collector_of_garbage_is_the_usual_one_in_tests_and_behind_them(
+    suite: Suite, options: list[str]
+) -> None:
+    suite.write(
+        test_a=f"""
+        import gc
+        def test_1(): assert gc.get_threshold() == {gc.get_threshold()}
+        def test_2(): assert gc.isenabled()
+        """
+    )
+    suite.conftest(
+        """
+        import atexit, gc
+        def pytest_configure(config):
+            if not hasattr(config, "workerinput"):
+                atexit.register(lambda: print("thresholds", *gc.get_threshold()))
+        """
+    )
+    run = suite.plain("-p", "braid", *options)
+    assert run.exit == 0
+    assert f"thresholds {' '.join(map(str, gc.get_threshold()))}" in run.lines
 
 
 def test_the_controller_does_not_take_its_heap_apart(suite: Suite) -> None:

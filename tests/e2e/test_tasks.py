@@ -534,12 +534,16 @@ def test_a_test_with_a_loop_policy_of_its_own_stays_with_its_plugin(stage: Stage
         """,
         test_b="""
         import asyncio
+        from test_a import Policy
         async def test_other(): assert not hasattr(asyncio.get_running_loop(), "is_own")
+        @pytest.mark.parametrize("event_loop_policy", [Policy()])
+        async def test_given(event_loop_policy): assert asyncio.get_running_loop().is_own
+        async def test_next(): assert not hasattr(asyncio.get_running_loop(), "is_own")
         """,
     )
     run = stage.run("--tasks=4", *PLUGIN, AUTO, "-Wignore::DeprecationWarning", workers=1)
-    assert run.counts == {"passed": 2}
-    assert "tasks: 1 of 2 tests ran as tasks" in run.text
+    assert run.counts == {"passed": 4}
+    assert "tasks: 2 of 4 tests ran as tasks" in run.text
 
 
 def test_hypothesis_tests_run_one_at_a_time(stage: Stage) -> None:

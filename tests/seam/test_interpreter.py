@@ -190,6 +190,28 @@ def test_what_a_full_collection_leaves_is_frozen_until_somebody_looks() -> None:
     ]
 
 
+SPARED = """
+import gc
+from pytest_braid.seam import interpreter
+
+usual = gc.get_threshold()
+for project in (None, (900, 9, 9)):
+    interpreter.spare_what_grows()
+    interpreter.spare_what_grows()
+    young, middle, old = gc.get_threshold()
+    print(young == 5 * usual[0], middle == 10 * usual[1], old == usual[2])
+    if project:
+        gc.set_threshold(*project)
+    interpreter.thaw()
+    interpreter.spare_nothing()
+    print(gc.get_threshold() == (project or usual))
+"""
+
+
+def test_what_grows_is_spared_for_a_while_and_what_the_project_sets_stays() -> None:
+    assert printed_by(SPARED) == 2 * ["True True True", "True"]
+
+
 AT_EXIT = """
 import atexit, gc, io, socket, tempfile
 from pytest_braid.seam import interpreter
