@@ -6,7 +6,6 @@ whoever ends the process ends the run, as it does without braid.
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
 from collections import deque
@@ -27,7 +26,7 @@ from pytest_braid.model.limits import Limit
 from pytest_braid.options import is_watched, limit_of, tasks_of, threads_of
 from pytest_braid.report.story import Story
 from pytest_braid.report.strands import Strands
-from pytest_braid.seam import interpreter, output
+from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.aside import reason_for
 from pytest_braid.worker.asyncs import only_marked
@@ -60,23 +59,6 @@ class Local:
         self._nodeids: tuple[str, ...] = ()
         self._numbers: dict[str, int] = {}
 
-    def keep_frozen(self, config: pytest.Config) -> None:
-        """Keep the collector of garbage from looking at the tests again and again, in this process
-        as in others of a run; until its end."""
-        interpreter.keep_frozen()
-        interpreter.spare_what_grows()
-        config.add_cleanup(interpreter.thaw)
-        atexit.unregister(interpreter.leave_heap_alone)
-        atexit.register(interpreter.leave_heap_alone)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collectreport(self) -> None:
-        interpreter.freeze_what_is_left()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logfinish(self) -> None:
-        interpreter.freeze_what_is_left()
-
     def pytest_report_header(self) -> str:
         if not self._tasks:
             return f"braid: {self._threads} tests at once, in threads of this process"
@@ -100,9 +82,6 @@ class Local:
         self._strands = Strands(asides, self._threads, self._tasks)
         self._audience.join(self._strands)
         self._record_start(session, tuple(asides))
-        self.keep_frozen(session.config)
-        interpreter.spare_nothing()
-        interpreter.freeze()
         with closing(Items(len(session.items))) as queue:
             strands = make_strands(
                 session,

@@ -652,9 +652,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option = config.option
         log = option.braid_log and Path(option.braid_log)
         timeline = [Path(path) for path in option.braid_timeline]
-        local = Local(option.threads, option.tasks, log, timeline=timeline)
-        local.keep_frozen(config)
-        config.pluginmanager.register(local, "braid-local")
+        config.pluginmanager.register(
+            Local(option.threads, option.tasks, log, timeline=timeline), "braid-local"
+        )
 
 
 def _asks_for_workers(option: Any, config: pytest.Config) -> bool:

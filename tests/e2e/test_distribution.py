@@ -190,6 +190,19 @@ def test_the_terminal_names_groups_and_nothing_else_does(stage: Stage) -> None:
     assert "test_1@" not in again.text
 
 
+def test_the_group_stands_in_front_of_where_an_inherited_test_comes_from(stage: Stage) -> None:
+    stage.write(
+        base="class Base:\n    def test_1(self): pass",
+        test_a="""
+        from base import Base
+        @pytest.mark.xdist_group("db")
+        class TestIt(Base): pass
+        """,
+    )
+    run = stage.run("-vv", "--dist=loadgroup")
+    assert "PASSED test_a.py::TestIt::test_1@db <- base.py " in run.text
+
+
 def test_fixtures_of_a_unit_are_set_up_once(stage: Stage) -> None:
     module = """
     @pytest.fixture(scope="module", autouse=True)

@@ -348,16 +348,20 @@ def pytest_configure(config):
 """
 
 
-@pytest.mark.parametrize("options", [["-n2"], ["-n0", "--threads=2"]], ids=" ".join)
-def test_the_collector_of_garbage_is_the_usual_one_in_tests_and_behind_them(
-    suite: Suite, options: list[str]
-) -> None:
+def test_the_collector_of_garbage_is_the_usual_one_for_the_project(suite: Suite) -> None:
+    usual = gc.get_threshold()
     suite.write(
         test_a=f"""
         import gc
-        def test_1(): assert gc.get_threshold() == {gc.get_threshold()}
-        def test_2(): assert gc.isenabled()
-        """
+        BEFORE = gc.get_threshold()
+        def test_1(): assert gc.get_threshold() == BEFORE == {usual}
+        """,
+        test_b="""
+        import gc
+        young, middle, old = gc.get_threshold()
+        gc.set_threshold(50_000, 2 * middle, 2 * old)
+        def test_1(): assert gc.get_threshold() == (50_000, 2 * middle, 2 * old)
+        """,
     )
     suite.conftest(
         """
@@ -367,9 +371,10 @@ def test_the_collector_of_garbage_is_the_usual_one_in_tests_and_behind_them(
                 atexit.register(lambda: print("thresholds", *gc.get_threshold()))
         """
     )
-    run = suite.plain("-p", "braid", *options)
-    assert run.exit == 0
-    assert f"thresholds {' '.join(map(str, gc.get_threshold()))}" in run.lines
+    alone = suite.braid("test_a.py")
+    assert alone.exit == 0
+    assert f"thresholds {' '.join(map(str, usual))}" in alone.lines
+    assert suite.braid("test_b.py").exit == suite.serial("test_b.py").exit == 0
 
 
 def test_the_controller_does_not_take_its_heap_apart(suite: Suite) -> None:

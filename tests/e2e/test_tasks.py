@@ -546,6 +546,24 @@ def test_a_test_with_a_loop_policy_of_its_own_stays_with_its_plugin(stage: Stage
     assert "tasks: 2 of 4 tests ran as tasks" in run.text
 
 
+def test_a_test_has_all_of_the_stack_whatever_has_been_awaited_deep_in_it(stage: Stage) -> None:
+    stage.write(
+        test_a="""
+        import asyncio
+        def down(levels, function): return down(levels - 1, function) if levels else function()
+        @pytest.fixture
+        async def slow(): await asyncio.sleep(0)
+        @pytest.mark.parametrize("n", range(4))
+        def test_1(request, n): down(600, lambda: request.getfixturevalue("slow"))
+        @pytest.mark.parametrize("n", range(4))
+        async def test_2(n): down(600, lambda: None)
+        """
+    )
+    run = stage.run("--tasks=2", workers=1)
+    assert run.counts == {"passed": 8}
+    assert "4 of 8 tests ran as tasks" in run.text
+
+
 def test_hypothesis_tests_run_one_at_a_time(stage: Stage) -> None:
     stage.write(
         test_a="""

@@ -954,3 +954,22 @@ def test_without_such_a_plugin_threads_tell_by_themselves(suite: Suite, threads:
         """
     )
     suite.same(ours=(f"--threads={threads}",), workers=1)
+
+
+def test_a_test_that_steps_aside_is_told_its_own_cpu(stage: Stage) -> None:
+    """And not what the tests on threads have computed before it."""
+    stage.write(
+        test_a="""
+        import time
+        def test_1():
+            end = time.thread_time() + 0.3
+            while time.thread_time() < end: pass
+        @pytest.mark.thread_unsafe
+        def test_2(): pass
+        """
+    )
+    log = stage.base / "log.jsonl"
+    assert stage.run("--threads=2", f"--braid-log={log}", workers=1).counts == {"passed": 2}
+    events = map(json.loads, log.read_text().splitlines())
+    cpu = {event["test"]: event["cpu"] for event in events if event["type"] == "Finished"}
+    assert cpu[0] >= 0.3 > cpu[1]

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -27,19 +26,13 @@ import pytest
 from pytest_braid.capture.ownership import owned, owner, values
 from pytest_braid.seam import threads
 from pytest_braid.worker import project
-from pytest_braid.worker.guard import Guard, Judge
+from pytest_braid.worker.guard import Guard
 
 
 @pytest.fixture
 def guard(pytestconfig: pytest.Config) -> Iterator[Guard]:
-    """Of another session, as it were: it is not to judge the tests here."""
-    plugins = pytest.PytestPluginManager()
-    config: Any = SimpleNamespace(rootpath=pytestconfig.rootpath, pluginmanager=plugins)
-    with Guard(config) as guard:
+    with Guard(pytestconfig) as guard:
         yield guard
-        judges = [plugin for plugin in plugins.get_plugins() if isinstance(plugin, Judge)]
-        assert len(judges) == (1 if guard.has_seen_any else 0)
-    assert not any(isinstance(plugin, Judge) for plugin in plugins.get_plugins())
 
 
 @pytest.fixture

@@ -85,8 +85,40 @@ def forget_exit_callbacks() -> None:
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
-_searches: dict[str, Any] = {}
-"""The functions of ``gc`` that are hidden while the heap is frozen."""
+_hidden: dict[str, Any] = {}
+"""The functions of ``gc`` that would tell what is another way for a while: whoever looks at one of
+them is shown what he would find otherwise."""
+
+_SEARCHES = ("get_objects", "get_referrers")
+_THRESHOLDS = ("get_threshold", "set_threshold")
+
+# Bound here, for they may be hidden.
+_get_threshold, _set_threshold = gc.get_threshold, gc.set_threshold
+
+
+def _hide(*names: str) -> None:
+    module: Any = vars(gc)
+    for name in names:
+        if name in module:
+            _hidden[name] = module.pop(name)
+    module["__getattr__"] = _asked
+
+
+def _show(*names: str) -> None:
+    module: Any = vars(gc)
+    module.update({name: _hidden.pop(name) for name in names if name in _hidden})
+    if not _hidden:
+        module.pop("__getattr__", None)
+
+
+def _asked(name: str) -> Any:
+    if name not in _hidden:
+        raise AttributeError(f"module 'gc' has no attribute {name!r}", name=name, obj=gc)
+    if name in _THRESHOLDS:
+        spare_nothing()
+    else:
+        thaw()
+    return getattr(gc, name)
 
 
 def freeze() -> None:
@@ -96,25 +128,14 @@ def freeze() -> None:
     ``gc.get_objects`` and ``gc.get_referrers`` find nothing that is frozen. Who looks at one of
     them (hypothesis does, for a generator of random numbers) thaws the heap of this process.
     """
-    module: Any = vars(gc)
-    for name in ("get_objects", "get_referrers"):
-        if name in module:
-            _searches[name] = module.pop(name)
-    module["__getattr__"] = _thawed
+    _hide(*_SEARCHES)
     gc.freeze()
-
-
-def _thawed(name: str) -> Any:
-    if name not in _searches:
-        raise AttributeError(f"module 'gc' has no attribute {name!r}", name=name, obj=gc)
-    thaw()
-    return getattr(gc, name)
 
 
 def is_frozen() -> bool:
     """Whether this process's heap, or a part of it, has been frozen here. Python 3.12 counts some
     objects as frozen that nobody has."""
-    return vars(gc).get("__getattr__") is _thawed
+    return not _hidden.keys().isdisjoint(_SEARCHES)
 
 
 _collections: int | None = None
@@ -139,31 +160,28 @@ def freeze_what_is_left() -> None:
 
 
 _usual: tuple[int, int, int] | None = None
-"""The thresholds of the collector, where they are others for a while."""
+"""The thresholds of the collector, while they are others."""
 
 
 def spare_what_grows() -> None:
     """Let the collector look less often at objects that are there to stay, while a process finds
     tests or keeps reports of them: by default it looks at each at least twice until it leaves them
-    alone. What is garbage soon is still found soon."""
+    alone. What is garbage soon is still found soon. Who looks at the thresholds (imported code may
+    set its own) finds the usual ones, which hold from then on."""
     global _usual  # noqa: PLW0603 -- a fact of this process
     if _usual is None:
-        _usual = gc.get_threshold()
-        gc.set_threshold(*_spared(_usual))
+        _usual = young, middle, old = _get_threshold()
+        _hide(*_THRESHOLDS)
+        _set_threshold(5 * young, 10 * middle, old)
 
 
 def spare_nothing() -> None:
-    """Undo that, unless the project has set thresholds meanwhile."""
+    """Undo that."""
     global _usual  # noqa: PLW0603 -- a fact of this process
     if _usual is not None:
-        if gc.get_threshold() == _spared(_usual):
-            gc.set_threshold(*_usual)
+        _set_threshold(*_usual)
+        _show(*_THRESHOLDS)
         _usual = None
-
-
-def _spared(usual: tuple[int, int, int]) -> tuple[int, int, int]:
-    young, middle, old = usual
-    return 5 * young, 10 * middle, old
 
 
 def _full_collections() -> int:
@@ -176,12 +194,10 @@ _OLDEST = 2
 
 
 def thaw() -> None:
-    """Undo :func:`freeze`, :func:`keep_frozen` and :func:`spare_what_grows`."""
+    """Undo :func:`freeze` and :func:`keep_frozen`."""
     global _collections  # noqa: PLW0603 -- a fact of this process
     _collections = None
-    spare_nothing()
-    vars(gc).update(_searches)
-    vars(gc).pop("__getattr__", None)
+    _show(*_SEARCHES)
     gc.unfreeze()
 
 

@@ -285,8 +285,8 @@ def say_started(config: pytest.Config, workers: int, wanted: int, tests: int, mo
 
 
 def name_groups(config: pytest.Config, groups: Mapping[str, str]) -> None:
-    """Let the terminal put ``@`` and its group behind each test that it has a line for: there
-    pytest-xdist shows them, which appends them to the node id."""
+    """Let the terminal put ``@`` and its group behind each test that it has a line for: where
+    pytest-xdist, which appends them to the node id, shows them."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     of_test = getattr(reporter, "_locationline", None)
     if of_test is None or not groups:
@@ -295,7 +295,10 @@ def name_groups(config: pytest.Config, groups: Mapping[str, str]) -> None:
     def with_group(nodeid: object, *location: object) -> str:
         line: str = of_test(nodeid, *location)
         group = groups.get(str(nodeid))
-        return line if group is None else f"{line.rstrip()}@{group} "
+        if group is None:
+            return line
+        test, arrow, place = line.rstrip().partition(" <- ")
+        return f"{test}@{group}{arrow}{place} "
 
     reporter._locationline = with_group
 

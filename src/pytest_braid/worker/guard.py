@@ -15,7 +15,6 @@ import functools
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -44,15 +43,13 @@ class Guard:
 
     def __init__(self, config: pytest.Config) -> None:
         self._root = config.rootpath
-        self._plugins = config.pluginmanager
         self._violations: dict[Owner, list[str]] = {}
-        self._turn = threading.Lock()
         self._undo = ExitStack()
 
     @property
-    def has_seen_any(self) -> bool:
-        """Whether any test has tried anything so far."""
-        return bool(self._violations)
+    def is_clean(self) -> bool:
+        """Whether no test has tried anything so far."""
+        return not self._violations
 
     def violations(self, of: Owner) -> list[str]:
         """What this test has tried and was not allowed, in words."""
@@ -95,17 +92,8 @@ class Guard:
             "@pytest.mark.thread_unsafe: it then runs alone. "
             "(--braid-explain shows for each test how it runs, and why.)"
         )
-        self._note(mine, message)
+        self._violations.setdefault(mine, []).append(message)
         pytest.fail(message)
-
-    def _note(self, mine: Owner, message: str) -> None:
-        """For whoever judges the test: as long as no test tries anything, nobody needs to."""
-        with self._turn:
-            if not self.has_seen_any:
-                judge = Judge(self)
-                self._plugins.register(judge)
-                self._undo.callback(self._plugins.unregister, judge)
-            self._violations.setdefault(mine, []).append(message)
 
     def _place(self) -> str | None:
         """Where the project's code does it; ``None``: no code of the project does."""
@@ -121,15 +109,16 @@ def _late(why: str) -> tuple[str, str]:
     return (f"it changes what all tests share ({why})", "Let the test ask for it as an argument")
 
 
-class Doorkeeper:
-    """A plugin that refuses fixtures that are not safe and that nobody knew of before the test
-    began (``getfixturevalue``)."""
+class Judge:
+    """A plugin that fails a test which has swallowed its failure, or which asks late for a fixture
+    that is not safe."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> None:
+        """Of a fixture that nobody knew of before the test began (``getfixturevalue``)."""
         __tracebackhide__ = True
         mine = owner()
         if mine is None or fixturedef.argname in getattr(mine.item, "fixturenames", ()):
@@ -138,16 +127,11 @@ class Doorkeeper:
         if why is not None:
             self._guard.consider(Act(f"request of {fixturedef.argname!r}", *_late(why)))
 
-
-class Judge:
-    """A plugin that fails a test which has swallowed its failure."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        if self._guard.is_clean:
+            return report
         mine = owner()
         found = [] if mine is None else self._guard.violations(mine)
         if found and report.outcome == "passed":

@@ -98,8 +98,8 @@ class Speech:
     def _send(self, messages: list[msgspec.Struct]) -> None:
         """Send them, and empty the list, to which another thread may add meanwhile.
 
-        Signals wait: half a message would break the stream, and one sent twice too. Their handlers
-        are called in the main thread only.
+        Signals wait, unless another thread takes them: half a message would break the stream, and
+        one sent twice too. Their handlers are called in the main thread only.
         """
         self.end_copies()
         if not messages:
@@ -244,6 +244,8 @@ class Reporter(Spokesman):
         """Whether the test of which is reported has ended before."""
         self._keywords_sent: int | None = None
         self._usage = Usage()
+        self._has_unknown = False
+        """Whether the process has computed something that was told as that of a strand."""
         self.clock = time.monotonic  # bound before a test can patch the module
         self.first_task: float = inf
         """Strands from here on are tasks, which do not run before all that is held is sent."""
@@ -258,6 +260,9 @@ class Reporter(Spokesman):
     def begin(self, test: int, strand: int = 0) -> None:
         """Say that a test begins, of which is reported while it runs."""
         self.test = self._last = test
+        if self._has_unknown:
+            self._usage.cpu()
+            self._has_unknown = False
         self.announce(test, strand)
 
     def announce(self, test: int, strand: int) -> None:
@@ -281,6 +286,7 @@ class Reporter(Spokesman):
         ``waited`` for fixtures that others set up."""
         assert self.test is not None
         computed = self._usage.cpu() if cpu is None else cpu
+        self._has_unknown = cpu is not None
         grown = self._usage.growth()
         self.speech.hold(m.Done(self.test, self.clock(), computed, grown, waited))
         self.test, self._is_over = None, False

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from pytest_braid.fixtures.bridge import Hub, TaskStrand
+from pytest_braid.fixtures.bridge import Greenlets, Hub, TaskStrand
 from pytest_braid.fixtures.gate import current_strand
 from pytest_braid.model.limits import Limit
 from pytest_braid.seam.coverage import tell_greenlets_apart
@@ -61,6 +61,8 @@ class Tasks:
     ) -> None:
         """``limit`` is that of a test without one of its own."""
         self.hub = Hub()
+        self._greenlets = Greenlets()
+        """Of tests, all of which begin in a turn."""
         self._root = config.rootpath
         self._common = limit
         marked = config.pluginmanager.get_plugin("braid-cooperative")
@@ -102,7 +104,10 @@ class Tasks:
         reports: list[Callable[[], object]] = []
         waited: list[float] = []
         task, strand = self.hub.start(
-            partial(run, job, reports, waited), copy_context(), name=f"test {job.test}"
+            partial(run, job, reports, waited),
+            copy_context(),
+            name=f"test {job.test}",
+            greenlets=self._greenlets,
         )
         self.running[job.test] = Running(task, strand, job, [])
         limit = self._limit_of(job.item)

@@ -29,7 +29,7 @@ from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import FINISH, KEEP, RETIRE, QueueReader
 from pytest_braid.worker.aside import is_for_all
-from pytest_braid.worker.guard import Doorkeeper, Guard
+from pytest_braid.worker.guard import Guard, Judge
 from pytest_braid.worker.limit import Limit
 from pytest_braid.worker.main import MainStrand
 from pytest_braid.worker.outbox import Call, outbox
@@ -146,7 +146,7 @@ class ThreadStrands(MainStrand):
         serve = None if self._tasks is None else self._tasks.serve
         self._tree = SetupTree(Instances(self._users, self._around, serve), self._expect_more)
         if self._guard is not None:
-            session.config.pluginmanager.register(Doorkeeper(self._guard))
+            session.config.pluginmanager.register(Judge(self._guard))
         fixture_seam.replace_setup_state(session, self._tree)
         if not self._tells_at_once:
             deferral.defer(session.config, outbox.get, self._tell_begin)
