@@ -86,8 +86,8 @@ def forget_exit_callbacks() -> None:
 
 
 _hidden: dict[str, Any] = {}
-"""The functions of ``gc`` that would tell what is another way for a while: whoever looks at one of
-them is shown what he would find otherwise."""
+"""The functions of ``gc`` that would tell what is another way for a while. Who looks at one of them
+finds all as usual from then on."""
 
 _SEARCHES = ("get_objects", "get_referrers")
 _THRESHOLDS = ("get_threshold", "set_threshold")
@@ -114,10 +114,8 @@ def _show(*names: str) -> None:
 def _asked(name: str) -> Any:
     if name not in _hidden:
         raise AttributeError(f"module 'gc' has no attribute {name!r}", name=name, obj=gc)
-    if name in _THRESHOLDS:
-        spare_nothing()
-    else:
-        thaw()
+    thaw()
+    spare_nothing()
     return getattr(gc, name)
 
 
