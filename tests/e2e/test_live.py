@@ -317,6 +317,27 @@ def test_ten_megabytes_without_an_end_of_line_arrive(stage: Stage, workers: int)
     assert "z" * 500_000 in run.text.splitlines()
 
 
+def test_what_a_test_prints_does_not_stand_behind_the_result_of_another(stage: Stage) -> None:
+    stage.write(
+        conftest="""
+        import threading
+        both, is_shown = threading.Barrier(2), threading.Event()
+        @pytest.hookimpl(trylast=True)
+        def pytest_runtest_logreport(report):
+            if report.when == "call" and report.nodeid.endswith("test_0"):
+                is_shown.set()
+        """,
+        test_a="""
+        from conftest import both, is_shown
+        def test_0(): both.wait(30)
+        def test_1(): both.wait(30); assert is_shown.wait(30); print("of 1"); print("and more")
+        """,
+    )
+    run = stage.run("-s", "-v", "-n0", "--threads=2", workers=None)
+    assert run.counts == {"passed": 2}
+    assert re.search(r"^test_a.py::test_0 .*PASSED.*\nof 1\nand more\n", run.text, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "options", ["-n2", "-n2 --start-method=spawn", "-n1 --threads=2", "-n0 --threads=2"]
 )

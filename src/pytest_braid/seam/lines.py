@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pytest_braid.seam.routing import AT_END, Forwarder, Values
@@ -12,7 +12,8 @@ from pytest_braid.seam.routing import AT_END, Forwarder, Values
 
 class Lines(Forwarder):
     """A stream into which running tests print. ``print`` writes a line piece by piece; here it is
-    written in one piece as soon as it is whole.
+    written in one piece as soon as it is whole. ``make_room`` is called first, as the terminal may
+    have something of its own in the line to which that would be added.
 
     What has no end yet is written when the test flushes the stream or is over. If another prints
     behind that, it begins a new line. Each thread of a test has lines of its own: so nothing here
@@ -20,10 +21,13 @@ class Lines(Forwarder):
     ever.
     """
 
-    __slots__ = ("_begun", "_stream", "_values")
+    __slots__ = ("_begun", "_make_room", "_stream", "_values")
 
-    def __init__(self, stream: Any, values: Values) -> None:
+    def __init__(
+        self, stream: Any, values: Values, make_room: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(lambda: stream)
+        self._make_room = make_room
         self._stream = stream
         self._values = values
         self._begun: dict[None, object] = {}
@@ -70,8 +74,10 @@ class Lines(Forwarder):
 
     def _show(self, held: list[str], text: str) -> None:
         """Of a thread's line, which it continues; or behind that of another."""
-        before = self._begun.pop(None, held)
-        self._stream.write(text if before is held else "\n" + text)
+        before = self._begun.pop(None, None)
+        if before is None:
+            self._make_room()
+        self._stream.write(text if before is None or before is held else "\n" + text)
 
     def _show_rest(self, held: list[str]) -> None:
         if held:

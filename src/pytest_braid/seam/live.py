@@ -61,6 +61,15 @@ def end_terminal_line(config: pytest.Config) -> bool:
     return True
 
 
+def end_result(config: pytest.Config) -> None:
+    """Let the terminal reporter of this process end its line, if that has the result of a test in
+    it, and not just its name: with ``-v`` no other test's output belongs behind that."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    line: str = getattr(getattr(reporter, "_tw", None), "_current_line", "")
+    if line and not line.endswith(" ") and getattr(reporter, "showlongtestinfo", False):
+        end_terminal_line(config)
+
+
 class LiveLog:
     """Stands for the terminal reporter where pytest's live log writes: what belongs to one record
     goes to a descriptor in one piece."""

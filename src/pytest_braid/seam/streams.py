@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pytest_braid.seam.lines import Lines
-from pytest_braid.seam.live import prints_live
+from pytest_braid.seam.live import end_result, prints_live
 from pytest_braid.seam.routing import Forwarder, Fresh, Values, missing, routed, share
 
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -46,11 +47,13 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
     what all print into, where that is shown at once."""
     attributes = _ATTRIBUTES | _LAST
     if prints_live(config):
-        attributes |= {name: _lines_in(getattr(sys, name), values) for name in ("stdout", "stderr")}
+        make_room = partial(end_result, config)
+        for name in ("stdout", "stderr"):
+            attributes[name] = _lines_in(getattr(sys, name), values, make_room)
     with routed(sys, values, attributes, _FORWARDERS):
         yield
 
 
-def _lines_in(stream: Any, values: Values) -> Fresh:
-    lines = Lines(stream, values)
+def _lines_in(stream: Any, values: Values, make_room: Callable[[], object]) -> Fresh:
+    lines = Lines(stream, values, make_room)
     return lambda shared: lines if shared is stream else shared
