@@ -335,19 +335,6 @@ def test_a_hook_of_the_controller_may_stop_the_run(suite: Suite) -> None:
     assert "without an outcome" not in braid.text
 
 
-LAST_WORDS = """
-import atexit, gc
-class Held:
-    {finalizer}
-class Cycle:
-    held = Held()
-atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 1000))
-def pytest_configure(config):
-    if not hasattr(config, "workerinput"):
-        config.add_cleanup(lambda: print("unconfigured"))
-"""
-
-
 def test_the_collector_of_garbage_is_the_usual_one_for_the_project(suite: Suite) -> None:
     usual = gc.get_threshold()
     suite.write(
@@ -375,6 +362,19 @@ def test_the_collector_of_garbage_is_the_usual_one_for_the_project(suite: Suite)
     assert alone.exit == 0
     assert f"thresholds {' '.join(map(str, usual))}" in alone.lines
     assert suite.braid("test_b.py").exit == suite.serial("test_b.py").exit == 0
+
+
+LAST_WORDS = """
+import atexit, gc
+class Held:
+    {finalizer}
+class Cycle:
+    held = Held()
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 1000))
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(lambda: print("unconfigured"))
+"""
 
 
 def test_the_controller_does_not_take_its_heap_apart(suite: Suite) -> None:

@@ -58,7 +58,6 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
         interpreter.keep_frozen()
         interpreter.spare_what_grows()
         config.add_cleanup(interpreter.thaw)
-        config.add_cleanup(interpreter.spare_nothing)
         atexit.unregister(interpreter.leave_heap_alone)
         atexit.register(interpreter.leave_heap_alone)
     theirs.close()

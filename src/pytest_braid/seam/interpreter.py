@@ -115,7 +115,6 @@ def _asked(name: str) -> Any:
     if name not in _hidden:
         raise AttributeError(f"module 'gc' has no attribute {name!r}", name=name, obj=gc)
     thaw()
-    spare_nothing()
     return getattr(gc, name)
 
 
@@ -174,7 +173,7 @@ def spare_what_grows() -> None:
 
 
 def spare_nothing() -> None:
-    """Undo that."""
+    """Undo that alone: the heap stays frozen."""
     global _usual  # noqa: PLW0603 -- a fact of this process
     if _usual is not None:
         _set_threshold(*_usual)
@@ -192,9 +191,10 @@ _OLDEST = 2
 
 
 def thaw() -> None:
-    """Undo :func:`freeze` and :func:`keep_frozen`."""
+    """Undo :func:`freeze`, :func:`keep_frozen` and :func:`spare_what_grows`."""
     global _collections  # noqa: PLW0603 -- a fact of this process
     _collections = None
+    spare_nothing()
     _show(*_SEARCHES)
     gc.unfreeze()
 

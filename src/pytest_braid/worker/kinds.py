@@ -85,8 +85,8 @@ def values(item: pytest.Item) -> Iterator[object]:
 
 
 def is_bare(value: object, *, may_be_async: bool = False) -> bool:
-    """Whether it is a function, with nothing around it and nothing attached to it, and not async:
-    as most tests are, each of which is looked at."""
+    """Whether it is a function, with nothing around it and nothing attached to it, and not async
+    unless it may be: as most tests are, each of which is looked at."""
     if type(value) is not FunctionType or vars(value):
         return False
     return may_be_async or not value.__code__.co_flags & _ASYNC
