@@ -101,6 +101,44 @@ def test_the_search_for_fixtures_is_done_once_by_who_took_it_over(
     assert config.pluginmanager.get_plugin("funcmanage") is its_session._fixturemanager  # noqa: SLF001
 
 
+@pytest.mark.parametrize("asks", ["session", "plugins"])
+def test_the_search_for_fixtures_waits_until_somebody_asks(
+    pytester: pytest.Pytester, asks: str
+) -> None:
+    config = pytester.parseconfigure()
+    plugins = config.pluginmanager
+    its_session: Any = pytest.Session.from_config(config)
+    searched: list[pytest.Session] = []
+    find = session.take_over_fixtures(config)
+
+    def search(where: pytest.Session) -> None:
+        searched.append(where)
+        find(where)
+
+    config.hook.pytest_sessionstart(session=its_session)
+    session.find_fixtures_late(its_session, search)
+    assert isinstance(its_session, pytest.Session)
+    assert not searched
+    early: Any = plugins.get_plugin("funcmanage")
+    manager = its_session._fixturemanager if asks == "session" else early  # noqa: SLF001
+    assert manager.session is its_session
+    assert searched == [its_session]
+    assert early.session is its_session
+    assert type(its_session) is pytest.Session
+    assert plugins.get_plugin("funcmanage") is its_session._fixturemanager  # noqa: SLF001
+    assert searched == [its_session]
+
+
+def test_fixtures_that_have_been_found_are_not_searched_late(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure()
+    its_session: Any = pytest.Session.from_config(config)
+    config.hook.pytest_sessionstart(session=its_session)
+    manager = its_session._fixturemanager  # noqa: SLF001
+    session.find_fixtures_late(its_session, lambda _: pytest.fail("searched again"))
+    assert its_session._fixturemanager is manager  # noqa: SLF001
+    assert config.pluginmanager.get_plugin("funcmanage") is manager
+
+
 def test_a_pytest_without_that_search_is_left_as_it_is(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure()
     config.pluginmanager.unregister(name="fixtures")

@@ -1,7 +1,7 @@
 """The controller's one child: the zygote, forked, or a process that spawns workers.
 
-What controller and zygote need besides is imported behind the fork, by each on a core of its own,
-so this module imports little.
+What both of them need is imported before the fork, and so only once. What one of them needs is
+imported behind it, by each on a core of its own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
     The heap is frozen meanwhile, in both processes. ``redirect``: what the child prints outside of
     captures goes to a file, too.
     """
+    _import_for_both()
     ours, theirs = socket.socketpair()
     files, place, parent = nameless_files(3), Place(), os.getpid()
     interpreter.flush_files()
@@ -62,6 +63,13 @@ def fork_zygote(begin: Begin, config: pytest.Config, *, redirect: bool) -> Child
         atexit.register(interpreter.leave_heap_alone)
     theirs.close()
     return Child(pid, partial(_wait, pid), ours, files, place)
+
+
+def _import_for_both() -> None:
+    from pytest_braid.seam import hooks, junit, live, output, reports, session
+    from pytest_braid.wire import channel, messages
+
+    _ = hooks, junit, live, output, reports, session, channel, messages
 
 
 def _wait(pid: int) -> int:

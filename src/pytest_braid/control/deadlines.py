@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Hashable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
+
+import msgspec
 
 GRACE = 1.0
 """Seconds that a worker has for each step of its end: to write its stacks, to die of SIGTERM."""
@@ -30,8 +31,7 @@ class Step(Enum):
 _NEXT = {Step.STACKS: Step.TERM, Step.TERM: Step.KILL, Step.KILL: None}
 
 
-@dataclass
-class _Clock:
+class _Clock(msgspec.Struct):
     due: float
     """When ``step`` is to be taken."""
     step: Step = Step.STACKS

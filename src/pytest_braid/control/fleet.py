@@ -8,10 +8,10 @@ import resource
 import signal
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -170,8 +170,7 @@ class Duty(Enum):
     RETIRED = "it has done so, and its process ends"
 
 
-@dataclass(eq=False, slots=True)
-class Underway:
+class Underway(msgspec.Struct, eq=False):
     """A test that a worker has begun and not ended."""
 
     test: int

@@ -169,6 +169,7 @@ class Controller:
         if reporter is not None:
             reporter.showfspath = False  # results of several files come in between each other
         share_log_file(config)
+        self._find_fixtures = session_seam.take_over_fixtures(config)
         if not isinstance(self._zygote, Spawner):
             self._zygote.send(m.Configure())
 
@@ -189,6 +190,7 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
+        session_seam.find_fixtures_late(session, self._find_fixtures)  # nobody collects here
         if self._settings.log is not None:
             self._audience.write(EventLog(self._settings.log))
         if self._settings.timeline or self._settings.explain:

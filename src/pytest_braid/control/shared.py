@@ -8,8 +8,9 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any, assert_never
+
+import msgspec
 
 from pytest_braid.control.child import nameless_files
 from pytest_braid.control.desk import Desk
@@ -37,8 +38,7 @@ PATIENCE = 10.0
 _NOTHING = Output()
 
 
-@dataclass(slots=True, eq=False)
-class _Value:
+class _Value(msgspec.Struct, eq=False):
     """What came of a share."""
 
     file: IO[bytes] | None = None

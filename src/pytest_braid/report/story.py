@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from pytest_braid.model import commands as c
 from pytest_braid.model import events as e
@@ -18,8 +19,7 @@ _WORST = {"passed": 0, "skipped": 1, "rerun": 2, "failed": 3}
 """Outcomes of a test's phases; others, of a plugin, count as passed."""
 
 
-@dataclass(slots=True)
-class Phase:
+class Phase(msgspec.Struct):
     """``setup``, ``call`` or ``teardown`` of a test; ``duration`` in seconds."""
 
     when: str
@@ -27,8 +27,7 @@ class Phase:
     duration: float
 
 
-@dataclass(slots=True)
-class Made:
+class Made(msgspec.Struct):
     """A fixture that tests share, set up by one of them; seconds of the monotonic clock."""
 
     fixture: str
@@ -44,8 +43,7 @@ class Made:
         return self.fixture.rpartition("::")[2]
 
 
-@dataclass(slots=True)
-class Dealt:
+class Dealt(msgspec.Struct):
     """When a test was given to a worker, together with how many ``others``, and upon what."""
 
     at: float
@@ -54,8 +52,7 @@ class Dealt:
     upon: e.RunEvent | None
 
 
-@dataclass(slots=True)
-class Ran:
+class Ran(msgspec.Struct):
     """One time that a test ran, in ``strand`` of a worker. ``end`` is ``None`` while it runs."""
 
     test: int
@@ -63,7 +60,7 @@ class Ran:
     strand: int
     start: float
     end: float | None = None
-    phases: list[Phase] = field(default_factory=list)
+    phases: list[Phase] = msgspec.field(default_factory=list)
     ended_by: str = ""
     """What ended it, if not itself: ``crashed``, ``timed out``, ``cut``."""
     dealt: Dealt | None = None
@@ -85,8 +82,7 @@ class Ran:
         return "error" if is_error else worst.outcome
 
 
-@dataclass(slots=True)
-class Life:
+class Life(msgspec.Struct):
     """A worker's, from the order to make it to its end. ``end`` says how that was: ``ended``,
     ``retired``, ``crashed``, ``killed`` (its test took too long)."""
 

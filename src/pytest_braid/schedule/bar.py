@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from pytest_braid.model.needs import ALONE, CPUS, Lack, Needs
 
 
-@dataclass(slots=True)
-class Bar:
+class Bar(msgspec.Struct):
     """What those lack who come first: nobody behind them may take it."""
 
-    names: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    names: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
     """Of resources: the first test that waits for it, and whether all who do so only read."""
     circle: tuple[int, str] | None = None
     cpus: int | None = None

@@ -7,8 +7,9 @@ another gives it back.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import NamedTuple, assert_never
+
+import msgspec
 
 from pytest_braid.model import board as b
 
@@ -28,12 +29,11 @@ class Asking(NamedTuple):
     test: str = ""
 
 
-@dataclass(slots=True)
-class _Lock:
+class _Lock(msgspec.Struct):
     """``holder`` is who has taken it."""
 
     holder: Asking | None = None
-    waiting: deque[Asking] = field(default_factory=deque)
+    waiting: deque[Asking] = msgspec.field(default_factory=deque)
     note: str = ""
     """What the next holder is to be told of the last."""
 

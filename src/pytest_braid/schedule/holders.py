@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, assert_never
+
+import msgspec
 
 from pytest_braid.model import events as e
 from pytest_braid.model import holders as h
@@ -13,23 +14,22 @@ from pytest_braid.model.board import Answer
 from pytest_braid.schedule.board import Reply
 
 
-@dataclass(slots=True)
-class _Value:
+class _Value(msgspec.Struct):
     """``maker`` is the asker that makes it, ``ender`` the one that is the last, by the question of
     this number."""
 
     fixture: str
     ends: bool
     maker: int | None = None
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    waiting: deque[tuple[int, int]] = msgspec.field(default_factory=deque)
     """Who waits for it, by the question of this number."""
-    holders: dict[int, int] = field(default_factory=dict)
+    holders: dict[int, int] = msgspec.field(default_factory=dict)
     """Who has it, since the question of this number."""
     is_made: bool = False
     failure: bytes = b""
     crash: str = ""
     """How its maker has died, in words."""
-    leaving: set[int] = field(default_factory=set)
+    leaving: set[int] = msgspec.field(default_factory=set)
     """Who has left it, and is not through with that."""
     ender: tuple[int, int] | None = None
     is_told: bool = False

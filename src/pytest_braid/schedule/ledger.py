@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from pytest_braid.model.needs import ALONE, CPUS, Hold, Lack, Needs
 
 
-@dataclass(slots=True, eq=False)
-class _Holding:
+class _Holding(msgspec.Struct, eq=False):
     """What tests hold that one strand runs one after the other, all of them with the same needs."""
 
     needs: Needs
-    tests: dict[int, None] = field(default_factory=dict)  # a set that keeps its order
+    tests: dict[int, None] = msgspec.field(default_factory=dict)  # a set that keeps its order
     cpus: int = 0
     """What it counts for now."""
     before: _Holding | None = None
@@ -23,11 +23,10 @@ class _Holding:
     heir: _Holding | None = None
 
 
-@dataclass(slots=True)
-class _Account:
+class _Account(msgspec.Struct):
     """The holders of one named resource."""
 
-    holds: dict[_Holding, Hold] = field(default_factory=dict)
+    holds: dict[_Holding, Hold] = msgspec.field(default_factory=dict)
 
     def lack(self, wanted: Hold, limit: int, less: _Holding | None) -> list[_Holding]:
         """Who is in the way."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pytest_braid.model.needs import PLAIN, Lack, Needs
 from pytest_braid.schedule.bar import Bar
@@ -15,8 +16,7 @@ from pytest_braid.schedule.worker import UNLIMITED
 _NOBODY = Held(())
 
 
-@dataclass(slots=True, eq=False)
-class Unit:
+class Unit(msgspec.Struct, eq=False):
     """Tests that one worker runs in their order, each when it can have what it needs.
 
     ``all_needs`` is what any of them needs. ``own_process``: a fresh worker runs them, and nothing

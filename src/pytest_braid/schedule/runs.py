@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from pytest_braid.schedule.outlook import Outlook
 
@@ -13,8 +14,7 @@ _LONG = 16
 """Tests and chains come first that take more than this part of a worker's share of the run."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """Neighbours. Those with an ``instance`` go to one worker, which sets that up for them."""
 
     tests: deque[int]

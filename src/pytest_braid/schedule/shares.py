@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
+
+import msgspec
 
 from pytest_braid.model.shares import Share
 
@@ -67,18 +68,17 @@ class Phase(Enum):
     OVER = "it was torn down"
 
 
-@dataclass(slots=True, eq=False)
-class _State:
+class _State(msgspec.Struct, eq=False):
     phase: Phase = Phase.UNUSED
-    users: set[int] = field(default_factory=set)
+    users: set[int] = msgspec.field(default_factory=set)
     """Tests that use it and are not over, as far as is known before they run."""
-    waiting: dict[tuple[int, int], int] = field(default_factory=dict)
+    waiting: dict[tuple[int, int], int] = msgspec.field(default_factory=dict)
     """Questions (worker, number) that wait for its setup, and the tests that ask."""
-    holders: set[tuple[int, int]] = field(default_factory=set)
+    holders: set[tuple[int, int]] = msgspec.field(default_factory=set)
     """Questions that were answered with the value, and not returned yet."""
     last: tuple[int, int] | None = None
     """The question that waits for its teardown."""
-    left: set[int] = field(default_factory=set)
+    left: set[int] = msgspec.field(default_factory=set)
     """Tests whose workers have returned it in the meantime: they will not ask again."""
 
 

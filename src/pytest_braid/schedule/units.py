@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from pytest_braid.schedule.worker import UNLIMITED, Worker
 
 
-@dataclass(slots=True, eq=False)
-class _Unit:
+class _Unit(msgspec.Struct, eq=False):
     rest: list[int]
     """Its undealt tests, the next one last."""
     head: int

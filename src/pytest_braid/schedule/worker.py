@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
+
+import msgspec
 
 BUFFER = 0.05
 """Seconds of expected work kept in a worker's queue: many times an answer of the controller."""
@@ -107,8 +108,7 @@ def depth_for(mean: float | None, strands: int = 1) -> int:
     )
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+class Worker(msgspec.Struct, eq=False):
     """One live worker, as far as its events have arrived.
 
     It runs up to ``strands`` tests at once: ``running``, each with the time of its start.
@@ -132,11 +132,11 @@ class Worker:
     asides: Container[int] = ()
     given: int = 0
     serves_line: bool = False
-    queue: deque[int] = field(default_factory=deque)
+    queue: deque[int] = msgspec.field(default_factory=deque)
     gone: int = 0
-    running: dict[int, float] = field(default_factory=dict)
+    running: dict[int, float] = msgspec.field(default_factory=dict)
     question: Question = Question.NONE
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = msgspec.field(default_factory=Pace)
     low: int = DEPTH_UNKNOWN // 2
     """Queue length from which on it is filled up."""
 

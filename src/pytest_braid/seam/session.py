@@ -11,6 +11,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from pytest_braid.seam.routing import dress
+
+_FIXTURES, _FIXTURES_PLUGIN = "_fixturemanager", "funcmanage"
+"""pytest's manager of fixtures: in the session, and among the plugins."""
+
 _LOCK, _CURRENT = ".lock", "pytest-current"
 """What pytest has in its base directory from the beginning, and beside it."""
 
@@ -105,6 +110,32 @@ def take_over_fixtures(config: pytest.Config) -> Callable[[pytest.Session], None
         return lambda _session: None
     hook._remove_plugin(plugin)
     return find
+
+
+def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session], None]) -> None:
+    """Let fixtures of plugins be found when somebody first asks the session, or its plugins, for
+    pytest's manager of fixtures. ``find`` is what :func:`take_over_fixtures` has returned."""
+    if hasattr(session, _FIXTURES):  # it was not taken over
+        return
+    plugins = session.config.pluginmanager
+    stand_in = _LateManager(session)
+
+    def settle(self: Any) -> object:
+        self.__class__ = kind
+        plugins.unregister(stand_in)
+        find(self)
+        return getattr(self, _FIXTURES)
+
+    kind = dress(session, {_FIXTURES: property(settle)})
+    plugins.register(stand_in, _FIXTURES_PLUGIN)
+
+
+class _LateManager:
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._session, _FIXTURES), name)
 
 
 def plan_basetemp(config: pytest.Config, path: Path) -> None:

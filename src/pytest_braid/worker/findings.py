@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import CodeType
 from typing import Final
+
+import msgspec
 
 
 class _Unknown:
@@ -15,22 +16,19 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True):
     """Some object of a known class."""
 
     cls: type
 
 
-@dataclass(frozen=True, slots=True)
-class Unloaded:
+class Unloaded(msgspec.Struct, frozen=True):
     """A module that has not been imported yet, or a name in it."""
 
     name: str
 
 
-@dataclass(slots=True, eq=False)
-class _Use:
+class _Use(msgspec.Struct, eq=False):
     """Code does something with a thing that is known."""
 
     code: CodeType
@@ -44,7 +42,6 @@ class _Use:
         return self.code.co_firstlineno
 
 
-@dataclass(slots=True, eq=False)
 class Loaded(_Use):
     """It names ``value``, found as ``name`` of ``owner`` if it is an attribute. What an instance
     has there is not known."""
@@ -54,7 +51,6 @@ class Loaded(_Use):
     name: str = ""
 
 
-@dataclass(slots=True, eq=False)
 class Changed(_Use):
     """It sets or deletes an attribute, or, without a name, an item."""
 
@@ -62,7 +58,6 @@ class Changed(_Use):
     name: str = ""
 
 
-@dataclass(slots=True, eq=False)
 class Called(_Use):
     """It calls, with these keywords; ``None`` where they cannot be seen. ``first`` is the first
     argument that has no keyword."""
@@ -75,11 +70,10 @@ class Called(_Use):
 Use = Loaded | Changed | Called
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(msgspec.Struct):
     """What has been read of one function."""
 
-    uses: list[Use] = field(default_factory=list)
+    uses: list[Use] = msgspec.field(default_factory=list)
     result: object = UNKNOWN
     """What it returns or yields, if that is known: an :class:`Instance`, say."""
 
