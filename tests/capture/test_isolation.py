@@ -14,12 +14,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from _pytest import capture  # noqa: TID251 -- one of the places
+from _pytest import logging as pytest_logging  # noqa: TID251 -- one of the places
+from _pytest import warnings as pytest_warnings  # noqa: TID251 -- one of the places
 from _pytest.assertion import util  # noqa: TID251 -- one of the places
 
 from pytest_braid.capture.isolation import Isolation
 from pytest_braid.capture.ownership import owned
 
-MODULES = (sys, threading, warnings, faulthandler, util)
+MODULES = (sys, threading, warnings, faulthandler, util, pytest_warnings)
 
 
 def objects(config: pytest.Config) -> Iterator[Any]:
@@ -118,6 +121,9 @@ PARTS = [
     ("capturemanager", "_global_capturing", "CaptureManager._global_capturing"),
     ("logging-plugin", "caplog_handler", "LoggingPlugin.caplog_handler"),
     ("logging-plugin", "log_level", "LoggingPlugin.log_level"),
+    (pytest_warnings, "catch_warnings_for_item", "_pytest.warnings.catch_warnings_for_item"),
+    (pytest_logging, "caplog_handler_key", "_pytest.logging.caplog_handler_key"),
+    (capture.MultiCapture, "_in_suspended", "MultiCapture._in_suspended"),
 ]
 
 
@@ -135,6 +141,29 @@ def test_what_is_missing_is_named(
         patch.delattr(place, name)
         reason = Isolation(pytestconfig).why_not()
     assert reason == f"{words} is not there (pytest {pytest.__version__})"
+
+
+def _other(config: Any, item: Any) -> None: ...
+
+
+CHANGED = [
+    (pytest_warnings, "catch_warnings_for_item", "config, ihook, when, item"),
+    ("capturemanager", "item_capture", "when, item"),
+    ("logging-plugin", "_runtest_for", "item, when"),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "names"), CHANGED, ids=[name for _, name, _ in CHANGED])
+def test_what_is_called_otherwise_is_named(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, names: str
+) -> None:
+    if isinstance(place, str):
+        place = pytestconfig.pluginmanager.get_plugin(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, _other)
+        reason = Isolation(pytestconfig).why_not()
+    version = f"(pytest {pytest.__version__})"
+    assert reason == f"_other takes (config, item), not ({names}) {version}"
 
 
 def test_a_plugin_that_is_switched_off_is_no_obstacle(

@@ -64,6 +64,43 @@ def test_adds_a_handler_of_its_own(caplog):
     assert [record.getMessage() for record in found] == ["mine"]
     assert caplog.messages == ["mine"]
 
+@pytest.fixture
+def heard(caplog):
+    logging.warning("in setup")
+    of_its_own = logging.getLogger("heard")
+    of_its_own.propagate = False
+    of_its_own.addHandler(caplog.handler)
+    yield of_its_own
+    of_its_own.error("in teardown")
+    assert [each.getMessage() for each in caplog.get_records("teardown")] == ["in teardown"]
+    of_its_own.removeHandler(caplog.handler)
+
+@pytest.mark.parametrize("n", range(2))
+def test_each_phase_has_its_records(heard, caplog, n):
+    assert caplog.messages == []
+    heard.error("in test %d", n)
+    meet()
+    logging.getLogger(f"aloof later {n}").propagate = False
+    logging.getLogger(f"aloof later {n}").error("not heard")
+    assert [each.getMessage() for each in caplog.get_records("setup")] == ["in setup"]
+    assert caplog.messages == [f"in test {n}"]
+    assert caplog.get_records("call") is caplog.records
+
+def test_logs_in_one_phase(caplog):
+    logging.error("in the test")
+    meet()
+    assert caplog.get_records("setup") == []
+    assert len(caplog.get_records("call")) == 1
+
+def test_logs_between_phases(caplog, request):
+    meet()
+    request.addfinalizer(lambda: between(caplog))
+
+def between(caplog):
+    logging.error("in teardown")
+    assert caplog.get_records("setup") == caplog.get_records("call") == []
+    assert len(caplog.get_records("teardown")) == 1
+
 def test_removes_all_handlers():
     before = logging.root.handlers[:]
     meet()
@@ -77,9 +114,19 @@ def test_cannot_be_formatted():
 """
 
 
+BETWEEN = """
+import logging, pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    logging.error("between two phases")
+    return (yield)
+"""
+
+
 @pytest.mark.parametrize("options", [(), ("--log-level=INFO",)])
 def test_each_test_has_its_own_records(overlapped: Overlapped, options: tuple[str, ...]) -> None:
-    record = overlapped(SOURCE, *options)
+    record = overlapped(SOURCE, *options, conftest=BETWEEN)
     calls = texts(record, "Captured log call")
     assert calls["test_logs[1]"].count("said by 1") == 20
     assert ("for information 1" in calls["test_logs[1]"]) is bool(options)

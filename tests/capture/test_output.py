@@ -75,6 +75,33 @@ def test_capsysbinary(capsysbinary):
     assert capsysbinary.readouterr().out == b"bytes\\n"
     print("rest")
 
+def test_asks_late_for_its_output(request):
+    print("before")
+    capsys = request.getfixturevalue("capsys")
+    print("captured")
+    meet()
+    assert capsys.readouterr().out == "captured\\n"
+    print("left over")
+
+@pytest.fixture
+def captured(capsys):
+    print("in setup")
+    yield capsys
+    print("in teardown")
+
+@pytest.mark.parametrize("n", range(2))
+def test_leaves_output_to_its_teardown(captured, n):
+    meet()
+    print("in the test", n)
+
+def test_leaves_capturing_off(pytestconfig):
+    print("taken")
+    pytestconfig.pluginmanager.get_plugin("capturemanager").suspend_global_capture(in_=True)
+    meet()
+
+def test_says_nothing():
+    meet()
+
 def test_reads_input():
     with pytest.raises(OSError, match="reading from stdin"):
         input()

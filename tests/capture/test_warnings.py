@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from _pytest import warnings as pytest_warnings  # noqa: TID251 -- what is replaced
+
+from pytest_braid.capture.isolation import Isolation
+from pytest_braid.capture.ownership import owned
 from tests.capture.conftest import Overlapped
 
 SOURCE = """
@@ -34,6 +43,27 @@ def test_ignores():
     issue()
     meet()
     issue("not ignored")
+
+@pytest.mark.filterwarnings("error")
+class TestMarked:
+    @pytest.mark.filterwarnings("default:issued")
+    def test_has_a_mark_of_its_own(self):
+        meet()
+        issue()
+        with pytest.raises(UserWarning):
+            issue("another")
+
+@pytest.fixture
+def quiet():
+    issue("in setup")
+    with catch_warnings():
+        simplefilter("ignore")
+        yield
+    issue("in teardown")
+
+def test_is_within_a_fixture_of_other_filters(quiet):
+    meet()
+    issue("ignored")
 
 @pytest.mark.parametrize("action", ["default", "once", "module", "always"])
 def test_counts(action):
@@ -116,6 +146,69 @@ def test_each_test_has_its_own_warnings(overlapped: Overlapped) -> None:
         for action in ("default", "once", "module", "always")
     }
     assert counts == {"default": 3, "once": 2, "module": 2, "always": 5}
+
+
+def test_what_the_configuration_ignores_is_ignored(
+    overlapped: Overlapped, pytester: pytest.Pytester
+) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings =\n    ignore:another\n    always:issued\n")
+    record = overlapped(SOURCE)
+    texts = {entry["text"] for entry in record["warnings"]}
+    assert "issued" in texts
+    assert "another" not in texts
+
+
+def test_what_was_shown_to_all_is_shown_to_the_next_test(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest
+) -> None:
+    """Between two tests, where nobody records it."""
+    told: list[dict[str, Any]] = []
+
+    def tell(*, kwargs: dict[str, Any]) -> None:
+        told.append(kwargs)
+
+    ihook = SimpleNamespace(pytest_warning_recorded=SimpleNamespace(call_historic=tell))
+    config = pytester.parseconfigure()
+
+    def issue() -> None:
+        warnings.warn("issued", stacklevel=1)
+
+    with warnings.catch_warnings(), Isolation(config):
+        warnings.simplefilter("default")
+        for _ in range(2):
+            issue()
+            with (
+                owned(request.node),
+                pytest_warnings.catch_warnings_for_item(
+                    config=config, ihook=ihook, when="runtest", item=request.node
+                ),
+            ):
+                issue()
+    assert [str(each["warning_message"].message) for each in told] == ["issued"] * 2
+    assert {(each["nodeid"], each["when"]) for each in told} == {(request.node.nodeid, "runtest")}
+
+
+SHOWN_BEFORE = """
+import warnings, pytest
+
+def issue():
+    warnings.warn("issued")
+
+@pytest.fixture(scope="session")
+def issues():
+    return issue
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    warnings.simplefilter("default")
+    for _ in range(2):
+        issue()
+"""
+
+
+def test_what_was_shown_where_no_test_ran_is_shown_in_a_test(overlapped: Overlapped) -> None:
+    record = overlapped("def test_one(issues): meet(); issues()\n", conftest=SHOWN_BEFORE)
+    assert [entry["text"] for entry in record["warnings"]] == ["issued"]
 
 
 def test_warnings_are_errors_where_the_command_line_says_so(overlapped: Overlapped) -> None:

@@ -43,12 +43,22 @@ _OWNER = "owner"
 _values: ContextVar[dict[str, Any] | None] = variable("pytest_braid_values", None)
 
 
-def values() -> dict[str, Any] | None:
+class _Asked:
     """What is the running test's own; ``None`` if no test on a strand runs this.
 
-    This is asked a hundred times in the shortest test.
+    This is asked many times in the shortest test.
     """
-    return _values.get() or threads.inherited() or None
+
+    __slots__ = ("in_context",)
+
+    def __init__(self) -> None:
+        self.in_context = _values.get
+
+    def __call__(self) -> dict[str, Any] | None:
+        return _values.get() or threads.inherited() or None
+
+
+values = _Asked()
 
 
 def owner() -> Owner | None:

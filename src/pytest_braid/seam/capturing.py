@@ -18,7 +18,15 @@ from typing import IO, Any
 import pytest
 from _pytest import capture
 
-from pytest_braid.seam.routing import Pool, Values, dress, key_of, missing
+from pytest_braid.seam.routing import (
+    Pool,
+    Values,
+    dress,
+    in_context,
+    key_of,
+    missing,
+    takes_otherwise,
+)
 
 _NEEDED = ("CaptureIO", "CaptureManager", "MultiCapture", "SysCapture", "_get_multicapture")
 _ATTRIBUTES = ("_global_capturing", "_capture_fixture")
@@ -62,9 +70,6 @@ class _Memory(BytesIO):
         self._file.seek(0)
         return self._file.read()
 
-    def is_empty(self) -> bool:
-        return self._file is None and not self.getbuffer().nbytes
-
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -94,32 +99,17 @@ class _Stream(capture.CaptureIO):
 
 
 class _Capture(capture.SysCapture):
-    """Of one test after another. What ``sys`` shows it is put where that looks, without asking who
-    runs: in each phase a stream is resumed and suspended."""
-
-    own: dict[str, Any] | None = None
-    """What is the running test's own, while it runs (``routing.Values``)."""
+    """Of one test after another."""
 
     def __init__(self, fd: int, tmpfile: Any) -> None:
         super().__init__(fd, tmpfile)
-        self._key = key_of(sys, self.name)
+        self.key = key_of(sys, self.name)
 
-    def suspend(self) -> None:
-        if self.own and self._state == "started":
-            self.own[self._key], self._state = self._old, "suspended"
-        else:
-            super().suspend()
-
-    def resume(self) -> None:
-        if self.own and self._state == "suspended":
-            self.own[self._key], self._state = self.tmpfile, "started"
-        else:
-            super().resume()
-
-    def snap(self) -> str:
-        """Most tests say nothing."""
+    def is_empty(self) -> bool:
+        """Whether nothing was printed."""
         stream: Any = self.tmpfile
-        return "" if stream.buffer.is_empty() else super().snap()
+        memory: _Memory = stream.buffer
+        return memory._file is None and not memory.getbuffer().nbytes
 
 
 def _own_capturing(method: Any) -> Any:
@@ -135,6 +125,40 @@ def _own_capturing(method: Any) -> Any:
     own.start_capturing()
     own.suspend_capturing()
     return own
+
+
+class _Phase:
+    """What pytest does around a phase of a test that has not asked for its output (``capsys``):
+    turn capturing on and off, and put what was printed into the report."""
+
+    __slots__ = ("_item", "_manager", "_own", "_when")
+
+    def __init__(self, own: dict[str, Any], manager: Any, when: str, item: pytest.Item) -> None:
+        self._own, self._manager, self._when, self._item = own, manager, when, item
+
+    def __enter__(self) -> None:
+        self._turn("started")
+
+    def __exit__(self, *_exception: object) -> None:
+        manager = self._manager
+        capturing = manager._global_capturing
+        if self._own and manager._capture_fixture is None and capturing._state == "started":
+            self._turn("suspended")
+            if capturing.out.is_empty() and capturing.err.is_empty():
+                return  # as most
+        else:
+            manager.deactivate_fixture()
+            manager.suspend_global_capture(in_=False)
+        for name, text in zip(("stdout", "stderr"), manager.read_global_capture(), strict=True):
+            self._item.add_report_section(self._when, name, text)
+
+    def _turn(self, state: str) -> None:
+        """What ``sys`` shows is put where that looks, without asking who runs."""
+        capturing = self._manager._global_capturing
+        capturing._state = state
+        for part in (capturing.out, capturing.err):
+            self._own[part.key] = part.tmpfile if state == "started" else part._old
+            part._state = state
 
 
 def _own_manager(shared: Any) -> Any:
@@ -160,11 +184,29 @@ def _is_clean(manager: Any) -> bool:
 
 
 def _lent(pool: Pool, own: dict[str, Any]) -> Any:
-    manager = own.setdefault(_KEY, pool.lend(own))
-    for part in vars(manager._global_capturing).values() if manager._global_capturing else ():
-        if isinstance(part, _Capture):
-            part.own = own
-    return manager
+    return own.setdefault(_KEY, pool.lend(own))
+
+
+def _around_phase(values: Values, pool: Pool) -> Any:
+    original = capture.CaptureManager.item_capture
+    running = in_context(values)
+
+    def item_capture(self: Any, when: str, item: pytest.Item) -> Any:
+        own = running() or values()
+        if own is None:
+            return original(self, when, item)
+        manager = own.get(_KEY) or _lent(pool, own)
+        capturing = manager._global_capturing
+        if (
+            manager._capture_fixture is None
+            and type(getattr(capturing, "out", None)) is _Capture
+            and capturing._state == capturing.out._state == capturing.err._state == "suspended"
+            and not capturing._in_suspended
+        ):  # as every test has it at first
+            return _Phase(own, manager, when, item)
+        return original(manager, when, item)
+
+    return item_capture
 
 
 def _delegating(name: str, values: Values, pool: Pool) -> Any:
@@ -187,8 +229,11 @@ def probe(config: pytest.Config) -> str | None:
     """Whether the manager keeps what it captures with where it is looked for."""
     if _manager(config) is None:
         return None
-    return missing(capture, dict.fromkeys(_NEEDED)) or missing(
-        _manager(config), dict.fromkeys(("_method", *_ATTRIBUTES))
+    return (
+        missing(capture, dict.fromkeys(_NEEDED))
+        or missing(_manager(config), dict.fromkeys(("_method", *_ATTRIBUTES)))
+        or missing(capture.MultiCapture, dict.fromkeys(("_state", "_in_suspended")))
+        or takes_otherwise(_manager(config).item_capture, "when", "item")
     )
 
 
@@ -200,7 +245,8 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
         yield
         return
     pool = Pool(lambda: _own_manager(manager), _is_clean)
-    kind = dress(manager, {name: _delegating(name, values, pool) for name in _methods()})
+    delegating = {name: _delegating(name, values, pool) for name in _methods()}
+    kind = dress(manager, {**delegating, "item_capture": _around_phase(values, pool)})
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braid.seam.routing import Values, dress
+from pytest_braid.seam.routing import Values, dress, in_context
 
 _NAME = "PYTEST_CURRENT_TEST"
 _KEY = f"os.environ[{_NAME!r}]"
@@ -27,7 +27,7 @@ def probe(_: pytest.Config) -> str | None:
 
 
 def _get(self: Any, name: str) -> Any:
-    own = self.braid_values() if name == _NAME else None
+    own = (self.braid_context() or self.braid_values()) if name == _NAME else None
     if own is None:
         return self.braid_kind.__getitem__(self, name)
     if _KEY not in own:
@@ -36,7 +36,7 @@ def _get(self: Any, name: str) -> Any:
 
 
 def _set(self: Any, name: str, value: str) -> None:
-    own = self.braid_values() if name == _NAME else None
+    own = (self.braid_context() or self.braid_values()) if name == _NAME else None
     if own is None:
         self.braid_kind.__setitem__(self, name, value)
     else:
@@ -45,7 +45,7 @@ def _set(self: Any, name: str, value: str) -> None:
 
 
 def _delete(self: Any, name: str) -> None:
-    own = self.braid_values() if name == _NAME else None
+    own = (self.braid_context() or self.braid_values()) if name == _NAME else None
     if own is None:
         self.braid_kind.__delitem__(self, name)
     elif own.pop(_KEY, None) is None:
@@ -74,7 +74,11 @@ _METHODS = {
 def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
     """Let each running test have a variable of its own."""
     kind = type(os.environ)
-    dress(os.environ, {**_METHODS, "braid_kind": kind, "braid_values": staticmethod(values)})
+    asked = {
+        "braid_values": staticmethod(values),
+        "braid_context": staticmethod(in_context(values)),
+    }
+    dress(os.environ, {**_METHODS, **asked, "braid_kind": kind})
     try:
         yield
     finally:

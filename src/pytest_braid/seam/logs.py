@@ -11,21 +11,22 @@ Levels stay the process's: what ``--log-level`` asks for is set once for all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
 import pytest
-from _pytest.logging import LogCaptureHandler
+from _pytest import logging as pytest_logging
 
-from pytest_braid.seam.routing import Pool, Values, dress, missing
+from pytest_braid.seam.routing import Pool, Values, dress, in_context, missing, takes_otherwise
 
 _HANDLERS = ("caplog_handler", "report_handler")
 _KEY = "logging-plugin"
+_AROUND = "_runtest_for"
 
 
-class _OwnHandler(LogCaptureHandler):
+class _OwnHandler(pytest_logging.LogCaptureHandler):
     """Takes the records of one test. ``loggers`` are those to which pytest or the test adds it."""
 
     def __init__(self, formatter: logging.Formatter, level: int | None, values: Values) -> None:
@@ -41,6 +42,54 @@ class _OwnHandler(LogCaptureHandler):
         """Someone may have put it into a list, where it hears of all."""
         __tracebackhide__ = True
         return super().handle(record) if self._values() is self.test else False
+
+    def reset(self) -> None:
+        """With a new list: that of the last phase is kept with the test."""
+        if self.stream.getvalue():
+            super().reset()
+        else:
+            self.records = []
+
+
+class _Phase:
+    """What pytest does around a phase of a test: let the handlers hear the root logger, and all
+    those whose records do not come to it, and put what was logged into the report."""
+
+    __slots__ = ("_handlers", "_item", "_loggers", "_when")
+
+    def __init__(self, plugin: Any, item: pytest.Item, when: str) -> None:
+        self._handlers = (plugin.caplog_handler, plugin.report_handler)
+        self._item, self._when = item, when
+
+    def __enter__(self) -> None:
+        root = logging.root
+        loggers: list[logging.Logger] = [root]
+        for logger in [*dict.values(root.manager.loggerDict)]:  # a test may be making one
+            if isinstance(logger, logging.Logger) and not logger.propagate and logger is not root:
+                loggers.append(logger)  # noqa: PERF401 -- a comprehension is a call, before 3.12
+        self._loggers = loggers
+        for handler in self._handlers:
+            before = handler.loggers
+            before += [each for each in loggers if each not in before] if before else loggers
+            handler.reset()
+        for_test, _ = self._handlers
+        self._item.stash[pytest_logging.caplog_records_key][self._when] = for_test.records
+        self._item.stash[pytest_logging.caplog_handler_key] = for_test
+
+    def __exit__(self, *_exception: object) -> None:
+        _, for_report = self._handlers
+        text = for_report.stream.getvalue().strip()
+        self._item.add_report_section(self._when, "log", text)
+        for handler in self._handlers:
+            if handler.loggers == self._loggers:  # nobody has changed them
+                handler.loggers.clear()
+            else:
+                handler.loggers = [each for each in handler.loggers if each not in self._loggers]
+
+    def __iter__(self) -> Generator[None, Any, Any]:
+        """Before pytest 8.4 it is not entered, but walked through."""
+        with self:
+            return (yield)
 
 
 def _own_formatter(shared: Any) -> Any:
@@ -65,8 +114,8 @@ def _is_clean(plugin: Any) -> bool:
     return not (plugin.caplog_handler.loggers or plugin.report_handler.loggers)
 
 
-def _own_handlers(own: dict[str, Any]) -> list[_OwnHandler]:
-    plugin = own.get(_KEY)
+def _own_handlers(plugin: Any) -> list[_OwnHandler]:
+    """For the test, and for its report."""
     return [] if plugin is None else [plugin.caplog_handler, plugin.report_handler]
 
 
@@ -96,10 +145,15 @@ def probe(config: pytest.Config) -> str | None:
     plugin = _plugin(config)
     if plugin is None:
         return None
-    return missing(
-        plugin,
-        dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "formatter", "_runtest_for")),
-    ) or missing(logging.root.manager, {"loggerDict": None})
+    return (
+        missing(
+            plugin,
+            dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "formatter", _AROUND)),
+        )
+        or takes_otherwise(getattr(plugin, _AROUND), "item", "when")
+        or missing(pytest_logging, dict.fromkeys(("caplog_records_key", "caplog_handler_key")))
+        or missing(logging.root.manager, {"loggerDict": None})
+    )
 
 
 @contextmanager
@@ -122,19 +176,20 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
 def _phases_routed(plugin: Any, values: Values) -> Iterator[None]:
     """What the plugin does in a phase, it does with what the running test has of its own."""
 
-    def runtest_for(self: Any, *args: Any) -> Any:
-        own = values()
+    def runtest_for(self: Any, item: pytest.Item, when: str) -> Any:
+        own = running() or values()
         if own is None:
-            return kind._runtest_for(self, *args)
+            return kind._runtest_for(self, item, when)
         if _KEY not in own:
             own[_KEY] = pool.lend(own)
-            for handler in _own_handlers(own):
+            for handler in _own_handlers(own[_KEY]):
                 handler.test = own
-        return kind._runtest_for(own[_KEY], *args)
+        return _Phase(own[_KEY], item, when)
 
+    running = in_context(values)
     pool = Pool(lambda: _own_plugin(plugin, values), _is_clean)
     kind: Any = type(plugin)
-    dress(plugin, {"_runtest_for": runtest_for})
+    dress(plugin, {_AROUND: runtest_for})
     try:
         yield
     finally:
@@ -161,7 +216,7 @@ def _methods_replaced(values: Values) -> Iterator[None]:
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         __tracebackhide__ = True
         own = values()
-        call(self if own is None else _View(self, _own_handlers(own)), record)
+        call(self if own is None else _View(self, _own_handlers(own.get(_KEY))), record)
 
     kind.addHandler, kind.removeHandler, kind.callHandlers = (
         add_handler,

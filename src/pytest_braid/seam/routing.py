@@ -10,12 +10,21 @@ module's own functions into their globals) finds a forwarder there, where one is
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 Values = Callable[[], dict[str, Any] | None]
 """What is the running test's own, by name; ``None`` if no test on a strand runs."""
+
+
+def in_context(values: Values) -> Values:
+    """What finds the same in the context of the running code, if it is there, without a call of
+    Python code: to be asked first where it is asked often."""
+    found: Values = getattr(values, "in_context", values)
+    return found
+
 
 Fresh = Callable[[Any], Any]
 """A test's first value of an attribute, made of the shared one."""
@@ -33,10 +42,11 @@ class Routed:
 
     def __init__(self, key: str, values: Values, shared: dict[str, Any], fresh: Fresh) -> None:
         self.key, self.values, self.shared, self.fresh = key, values, shared, fresh
+        self.in_context = in_context(values)
         self.name = key.rpartition(".")[2]
 
     def __get__(self, target: object, kind: type | None = None) -> Any:
-        own = self.values()
+        own = self.in_context() or self.values()
         if own is None:
             found = self.shared.get(self.name, _ABSENT)
         elif self.key in own:
@@ -50,14 +60,14 @@ class Routed:
         return found
 
     def __set__(self, target: object, value: Any) -> None:
-        own = self.values()
+        own = self.in_context() or self.values()
         if own is None:
             self.shared[self.name] = value
         else:
             own[self.key] = value
 
     def __delete__(self, target: object) -> None:
-        own = self.values()
+        own = self.in_context() or self.values()
         self.read()
         if own is None:
             del self.shared[self.name]
@@ -164,3 +174,11 @@ def missing(target: object, attributes: Mapping[str, Any]) -> str | None:
             label = getattr(target, "__name__", type(target).__qualname__)
             return f"{label}.{name} is not there"
     return None
+
+
+def takes_otherwise(function: Any, *names: str) -> str | None:
+    """In words: that a function does not take these as its first arguments, if so."""
+    found = [*inspect.signature(function).parameters][: len(names)]
+    if found == [*names]:
+        return None
+    return f"{function.__qualname__} takes ({', '.join(found)}), not ({', '.join(names)})"

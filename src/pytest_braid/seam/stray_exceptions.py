@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_braid.seam.routing import Forwarder, Values, missing, routed, share
+from pytest_braid.seam.routing import Forwarder, Values, in_context, missing, routed, share
 
 
 class _Kind(NamedTuple):
@@ -42,6 +42,7 @@ class _Queue:
 
     def __init__(self, name: str, shared: deque[Any], values: Values) -> None:
         self._name, self._shared, self._values = name, shared, values
+        self._in_context = in_context(values)
 
     def append(self, found: Any) -> None:
         own = self._values()
@@ -50,7 +51,7 @@ class _Queue:
 
     def pop(self) -> Any:
         """Of a test that has none, twice in each phase: raises ``IndexError``."""
-        own = self._values()
+        own = self._in_context() or self._values()
         queue: Any = self._shared if own is None else own.get(self._name, _NOTHING)
         return queue.pop()
 

@@ -23,8 +23,21 @@ from functools import partial
 from typing import Any
 
 import pytest
+from _pytest import warnings as pytest_warnings
 
-from pytest_braid.seam.routing import Forwarder, Routed, Values, missing, routed, share
+from pytest_braid.seam.routing import (
+    Forwarder,
+    Routed,
+    Values,
+    in_context,
+    key_of,
+    missing,
+    routed,
+    share,
+    takes_otherwise,
+)
+
+_CATCH = "catch_warnings_for_item"
 
 Filter = tuple[str, Any, type[Warning], Any, int]
 
@@ -210,33 +223,115 @@ class _RoutedFilters(Routed):
         return found
 
     def __set__(self, target: object, value: Any) -> None:
-        is_own = self.values() is None or isinstance(value, OwnFilters)
+        is_own = isinstance(value, OwnFilters) or self.values() is None
         super().__set__(target, value if is_own else OwnFilters(value))
 
     def read(self) -> Any:
         return super().__get__(None)
 
 
+class _Configured:
+    """What pytest makes of the filters that all share, for a test without filters of its own: the
+    same for one after another, so that it need not be made for each."""
+
+    def __init__(self, config: pytest.Config, values: Values, mutated: Callable[[], None]) -> None:
+        self._config, self._values, self._mutated = config, values, mutated
+        self._running = in_context(values)
+        self._catch: Any = getattr(pytest_warnings, _CATCH)
+        self._latest: tuple[list[Filter] | None, list[Filter]] = (None, [])
+        """Of what they were made last, and what they were."""
+
+    def catch(
+        self, config: pytest.Config, ihook: Any, when: Any, item: pytest.Item | None, **more: Any
+    ) -> Any:
+        """In the place of ``catch_warnings_for_item``."""
+        own = self._running() or self._values()
+        if own is None or item is None or more or config is not self._config:
+            return self._catch(config=config, ihook=ihook, when=when, item=item, **more)
+        if next(item.iter_markers(name="filterwarnings"), None) is not None:
+            return self._catch(config=config, ihook=ihook, when=when, item=item)
+        shared = vars(type(warnings))["filters"].shared["filters"]
+        before, filters = self._latest
+        if shared != before:
+            before = list(shared)
+            with self._catch(config=config, ihook=ihook, when=when, item=None):
+                filters = list(warnings.filters)  # type: ignore[arg-type]
+            self._latest = before, filters
+        return _Caught(own, filters, self._mutated, partial(self._tell, ihook, when, item))
+
+    @staticmethod
+    def _tell(ihook: Any, when: Any, item: pytest.Item, message: warnings.WarningMessage) -> None:
+        told = {"warning_message": message, "when": when, "nodeid": item.nodeid, "location": None}
+        ihook.pytest_warning_recorded.call_historic(kwargs=told)
+
+
+class _Caught:
+    """What pytest does around such a test: set its filters, record what it is warned of, and tell
+    it."""
+
+    __slots__ = ("_before", "_filters", "_log", "_mutated", "_own", "_tell")
+
+    def __init__(
+        self,
+        own: dict[str, Any],
+        filters: list[Filter],
+        mutated: Callable[[], None],
+        tell: Callable[[warnings.WarningMessage], None],
+    ) -> None:
+        self._own, self._filters, self._mutated, self._tell = own, filters, mutated, tell
+
+    def __enter__(self) -> None:
+        own = self._own
+        self._log: list[warnings.WarningMessage] = []
+        self._before: dict[str, Any] = {}
+        for key in own.keys() & _KEYS:
+            self._before[key] = own[key]
+        filters, show, record = _KEYS
+        own[filters] = OwnFilters(self._filters)
+        own[show], own[record] = vars(warnings)["_showwarning_orig"], self._log.append
+        own.pop(_SHOWN, None)
+        self._mutated()  # what was shown where no test ran may be shown again
+
+    def __exit__(self, *_exception: object) -> None:
+        own = self._own
+        if own:
+            for key in (*_KEYS, _SHOWN):
+                own.pop(key, None)
+            own.update(self._before)
+        for message in self._log:
+            self._tell(message)
+
+
 _FRESH = {"filters": OwnFilters, "showwarning": share, "_showwarnmsg_impl": share}
 _FORWARDERS = {"filters": _FiltersForwarder, "_showwarnmsg_impl": Forwarder}
+_KEYS = tuple(key_of(warnings, name) for name in ("filters", "showwarning", "_showwarnmsg_impl"))
 _FUNCTIONS = ("_showwarnmsg", _MUTATED, "warn_explicit")
 
 
 def probe(_: pytest.Config) -> str | None:
     """Whether all are there."""
-    return missing(warnings, dict.fromkeys((*_FRESH, *_FUNCTIONS, "_showwarning_orig")))
+    return (
+        missing(warnings, dict.fromkeys((*_FRESH, *_FUNCTIONS, "_showwarning_orig")))
+        or missing(pytest_warnings, {_CATCH: None})
+        or takes_otherwise(getattr(pytest_warnings, _CATCH), "config", "ihook", "when", "item")
+    )
 
 
 @contextmanager
-def isolated(_: pytest.Config, values: Values) -> Iterator[None]:
+def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
     """Let each running test have its own filters and recordings, and count what it was shown."""
     contents: Any = vars(warnings)
     originals = {name: contents[name] for name in _FUNCTIONS}
-    with routed(warnings, values, _FRESH, _FORWARDERS, kinds={"filters": _RoutedFilters}):
+    kinds = {"filters": _RoutedFilters}
+    with routed(warnings, values, _FRESH, _FORWARDERS, kinds):
         contents["_showwarnmsg"] = partial(_show, values=values)
         contents[_MUTATED] = partial(_mutated, values=values, original=originals[_MUTATED])
         contents["warn_explicit"] = partial(_warn_explicit, original=originals["warn_explicit"])
+        configured = _Configured(config, values, originals[_MUTATED])
+        catch = getattr(pytest_warnings, _CATCH)
+        setattr(pytest_warnings, _CATCH, configured.catch)
         try:
             yield
         finally:
+            setattr(pytest_warnings, _CATCH, catch)
             contents.update(originals)
