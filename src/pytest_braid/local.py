@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,7 @@ def make_strands(
     claim: Any = Unclaimed()
     limit: Any = Unlimited()
     teller: Any = Teller(record)
+    session.config.pluginmanager.register(teller)
     return ThreadStrands(
         session,
         queue,
@@ -236,6 +237,8 @@ class Teller:
     """Stands in the place of a worker's reporter: the session's own hooks report."""
 
     shows = True
+    judge: Callable[[pytest.TestReport], None] | None = None
+    """Who may fail a test before that is reported."""
 
     def __init__(self, record: Callable[[e.RunEvent], None]) -> None:
         self.speech = Silent()
@@ -260,6 +263,13 @@ class Teller:
     def done(self, cpu: float | None = None, waited: float = 0.0) -> None:
         over = e.Finished(worker=0, test=self._test, cpu=cpu, waited=waited, at=self.clock())
         self._record(over)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if self.judge is not None:
+            self.judge(report)
+        return report
 
 
 def run_marked(session: pytest.Session) -> bool | None:

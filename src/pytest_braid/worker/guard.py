@@ -15,7 +15,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import FrameType, ModuleType
@@ -46,14 +46,20 @@ class Guard:
         self._violations: dict[Owner, list[str]] = {}
         self._undo = ExitStack()
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether no test has tried anything so far."""
-        return not self._violations
-
     def violations(self, of: Owner) -> list[str]:
         """What this test has tried and was not allowed, in words."""
         return self._violations.get(of, [])
+
+    def judge(self, report: pytest.TestReport) -> None:
+        """Fail the running test, of which this is reported, if it has swallowed its failure."""
+        if not self._violations:
+            return
+        mine = owner()
+        found = [] if mine is None else self.violations(mine)
+        if found and report.outcome == "passed":
+            report.outcome = "failed"
+            report.longrepr = "\n".join(found)
+        found.clear()
 
     @contextmanager
     def permitting(self) -> Iterator[None]:
@@ -110,8 +116,7 @@ def _late(why: str) -> tuple[str, str]:
 
 
 class Judge:
-    """A plugin that fails a test which has swallowed its failure, or which asks late for a fixture
-    that is not safe."""
+    """A plugin that fails a test which asks late for a fixture that is not safe."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -126,19 +131,6 @@ class Judge:
         why = fixture_reason(getattr(fixturedef, "definition", fixturedef), mine.item)
         if why is not None:
             self._guard.consider(Act(f"request of {fixturedef.argname!r}", *_late(why)))
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if self._guard.is_clean:
-            return report
-        mine = owner()
-        found = [] if mine is None else self._guard.violations(mine)
-        if found and report.outcome == "passed":
-            report.outcome = "failed"
-            report.longrepr = "\n".join(found)
-        found.clear()
-        return report
 
 
 class _State:

@@ -95,7 +95,9 @@ class Pace:
         """Whether one more is to begin now."""
         if not self._has_lock or len(self._began) < self._room:
             return True
-        short = sum(now - began < LONG for began in self._began.values())
+        short = 0
+        for began in self._began.values():
+            short += now - began < LONG
         return short < self._room
 
     def pause(self) -> float:

@@ -52,6 +52,8 @@ class Speech:
     def __init__(self, channel: Channel[Any]) -> None:
         self._channel = channel
         self._held: list[msgspec.Struct] = []
+        self.hold: Callable[[msgspec.Struct], None] = self._held.append
+        """Let a message wait for the next that is said."""
         self._owner = os.getpid()
         self._turn = threading.Lock()
         # Bound here, before a test can patch the modules: what a teardown says goes this way.
@@ -75,9 +77,6 @@ class Speech:
             with contextlib.suppress(OSError):
                 os.write(2, _COPY_ENDED)
             os._exit(1)
-
-    def hold(self, message: msgspec.Struct) -> None:
-        self._held.append(message)
 
     def forget(self) -> None:
         """Drop what is held."""
@@ -251,6 +250,8 @@ class Reporter(Spokesman):
         """Strands from here on are tasks, which do not run before all that is held is sent."""
         self.waited = 0.0
         """Seconds that the running teardown waited for the answer what comes next."""
+        self.judge: Callable[[pytest.TestReport], None] | None = None
+        """Who may fail a test before that is reported."""
 
     def tell_fixture(self, name: str, seconds: float, at: float) -> None:
         """A fixture that tests share has been set up."""
@@ -321,6 +322,8 @@ class Reporter(Spokesman):
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)
             self.waited = 0.0
+        if self.judge is not None:
+            self.judge(report)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -373,7 +376,7 @@ class Reporter(Spokesman):
             or type(report.start) not in _NUMBERS
             or type(report.stop) not in _NUMBERS
             or not (longrepr is None or _is_skip(longrepr))
-            or not all(_is_section(section) for section in report.sections)
+            or not all(map(_is_section, report.sections))
         ):
             return None
         keywords: dict[str, int] | None = None
@@ -407,7 +410,7 @@ def _is_skip(longrepr: object) -> bool:
 
 
 def _is_text_to_int(keywords: dict[Any, Any]) -> bool:
-    return all(type(k) is str and type(v) is int for k, v in keywords.items())
+    return {*map(type, keywords)} <= {str} and {*map(type, keywords.values())} <= {int}
 
 
 def plain_keys(config: pytest.Config) -> frozenset[str]:

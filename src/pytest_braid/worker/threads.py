@@ -146,7 +146,7 @@ class ThreadStrands(MainStrand):
         serve = None if self._tasks is None else self._tasks.serve
         self._tree = SetupTree(Instances(self._users, self._around, serve), self._expect_more)
         if self._guard is not None:
-            session.config.pluginmanager.register(Judge(self._guard))
+            self._let_judge(self._guard)
         fixture_seam.replace_setup_state(session, self._tree)
         if not self._tells_at_once:
             deferral.defer(session.config, outbox.get, self._tell_begin)
@@ -166,6 +166,10 @@ class ThreadStrands(MainStrand):
         self._reporter.first_task = first
         heard = Heard(extended, waiting, self._reporter.blocked)
         return Tasks(self._session.config, count, first, timeout, heard)
+
+    def _let_judge(self, guard: Guard) -> None:
+        self._session.config.pluginmanager.register(Judge(guard))
+        self._reporter.judge = guard.judge
 
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
@@ -281,13 +285,13 @@ class ThreadStrands(MainStrand):
         self, pool: Pool | Tasks, planned: deque[int]
     ) -> Iterator[tuple[Pool | Tasks, Job]]:
         while self._is_due(pool, planned) and self._has_pace_for(pool) and not self._must_stop():
-            if self._limit.is_doubtful():  # by now
+            if self._limit.is_doubtful():
                 return
             yield pool, self._begin_job(pool, planned.popleft())
 
     def _is_due(self, pool: Pool | Tasks, planned: deque[int]) -> bool:
         """Whether a test is planned, and could run in a strand."""
-        return bool(planned) and pool.has_room and not self._limit.is_doubtful()
+        return bool(planned) and pool.has_room
 
     def _has_pace_for(self, pool: Pool | Tasks) -> bool:
         return pool is self._tasks or self._pace.has_room(self._reporter.clock())
@@ -335,7 +339,7 @@ class ThreadStrands(MainStrand):
         item = self.items[test]
         if is_alone and self._shows_begin:
             self._first.add(item.nodeid)
-        return Job(test, item, strand, lambda: self._run(test, strand, nextitem))
+        return Job(test, item, strand, partial(self._run, test, strand, nextitem))
 
     def _tell_begin(self, nodeid: str, tell: Call) -> bool:
         """In a strand. The line of a test is to stand above what it prints, if it is the only one;
@@ -473,7 +477,7 @@ class ThreadStrands(MainStrand):
             self._take_in(record)
 
     def _wants_tests(self) -> bool:
-        if self._is_over() or self._is_stopping:
+        if self._answer in _LAST or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()

@@ -61,7 +61,8 @@ def become_worker(
     os.register_at_fork(after_in_child=lambda: output.leave_capture_alone(config))
     output.give_fault_file(config, kit.fault)
     forget_unseen = output.keep_unseen(config, kit.screen)
-    marks = Marks(kit.live(), mark)
+    live = kit.live()
+    marks = Marks(live, mark)
 
     def end_phase() -> None:
         marks.put()
@@ -73,7 +74,7 @@ def become_worker(
         config,
         {"worker_id": workerinput["workerid"], "testrun_uid": workerinput["testrunuid"]},
         output.capture_mender(config, kit.out, kit.err),
-        end_phase,
+        end_phase if live else forget_unseen,
         doubt=limit.doubt,
     )
     config.pluginmanager.unregister(name="braid-collecting")
