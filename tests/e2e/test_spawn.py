@@ -589,10 +589,19 @@ def test_each_node_goes_down_once_with_its_own_output(stage: Stage) -> None:
         def pytest_sessionfinish(session):
             if hasattr(session.config, "workerinput"):
                 session.config.workeroutput["name"] = session.config.workerinput["workerid"]
+        def pytest_collection(session):
+            if hasattr(session.config, "workerinput"):
+                note("collects", session.config.workerinput["workerid"])
         """,
-        test_a="raise ValueError",
+        test_a="""
+        hold("failure" if os.environ["PYTEST_XDIST_WORKER"] == "gw0" else "never")
+        raise ValueError
+        """,
     )
-    run = stage.run(SPAWN, workers=3)
+    going_on = stage.start(SPAWN, workers=3, gates=("failure", "never"))
+    going_on.expect(*(f"collects gw{n}" for n in range(3)))  # whose session has not begun has none
+    going_on.release("failure")
+    run = going_on.end()
     assert run.exit == pytest.ExitCode.INTERRUPTED
     down = sorted(line for line in run.notes if line.startswith("down"))
     assert down == [f"down gw{n} gw{n} None" for n in range(3)]
