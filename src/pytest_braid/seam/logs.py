@@ -14,6 +14,7 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from pytest_braid.seam.routing import Pool, Values, dress, in_context, missing, 
 _HANDLERS = ("caplog_handler", "report_handler")
 _KEY = "logging-plugin"
 _AROUND = "_runtest_for"
+_NEEDED = ("caplog_records_key", "caplog_handler_key", "catching_logs")
 
 
 class _OwnHandler(pytest_logging.LogCaptureHandler):
@@ -52,19 +54,20 @@ class _OwnHandler(pytest_logging.LogCaptureHandler):
 
 
 class _Phase:
-    """What pytest does around a phase of a test: let the handlers hear the root logger, and all
-    those whose records do not come to it, and put what was logged into the report."""
+    """What pytest does around a phase of a test: let the handlers hear the root logger, and, if it
+    does so (``hears_all``), those whose records do not come to it, and put what was logged into the
+    report."""
 
-    __slots__ = ("_handlers", "_item", "_loggers", "_when")
+    __slots__ = ("_handlers", "_hears_all", "_item", "_loggers", "_when")
 
-    def __init__(self, plugin: Any, item: pytest.Item, when: str) -> None:
+    def __init__(self, plugin: Any, item: pytest.Item, when: str, *, hears_all: bool) -> None:
         self._handlers = (plugin.caplog_handler, plugin.report_handler)
-        self._item, self._when = item, when
+        self._item, self._when, self._hears_all = item, when, hears_all
 
     def __enter__(self) -> None:
         root = logging.root
         loggers: list[logging.Logger] = [root]
-        for logger in [*dict.values(root.manager.loggerDict)]:  # a test may be making one
+        for logger in _all_loggers() if self._hears_all else ():
             if isinstance(logger, logging.Logger) and not logger.propagate and logger is not root:
                 loggers.append(logger)  # noqa: PERF401 -- a comprehension is a call, before 3.12
         self._loggers = loggers
@@ -88,8 +91,27 @@ class _Phase:
 
     def __iter__(self) -> Generator[None, Any, Any]:
         """Before pytest 8.4 it is not entered, but walked through."""
+        __tracebackhide__ = True
         with self:
             return (yield)
+
+
+def _all_loggers() -> list[Any]:
+    """A test may be making one meanwhile."""
+    return [*dict.values(logging.root.manager.loggerDict)]
+
+
+@cache
+def _hears_all() -> bool:
+    """Whether this pytest (9.2 does, 8.3 does not) lets its handlers hear loggers whose records do
+    not come to the root logger."""
+    handler, aloof = logging.NullHandler(), logging.getLogger("pytest-braid: aloof")
+    aloof.propagate = False
+    try:
+        with pytest_logging.catching_logs(handler):
+            return handler in aloof.handlers
+    finally:
+        del logging.root.manager.loggerDict[aloof.name]
 
 
 def _own_formatter(shared: Any) -> Any:
@@ -151,7 +173,7 @@ def probe(config: pytest.Config) -> str | None:
             dict.fromkeys((*_HANDLERS, "log_level", "log_cli_handler", "formatter", _AROUND)),
         )
         or takes_otherwise(getattr(plugin, _AROUND), "item", "when")
-        or missing(pytest_logging, dict.fromkeys(("caplog_records_key", "caplog_handler_key")))
+        or missing(pytest_logging, dict.fromkeys(_NEEDED))
         or missing(logging.root.manager, {"loggerDict": None})
     )
 
@@ -184,9 +206,9 @@ def _phases_routed(plugin: Any, values: Values) -> Iterator[None]:
             own[_KEY] = pool.lend(own)
             for handler in _own_handlers(own[_KEY]):
                 handler.test = own
-        return _Phase(own[_KEY], item, when)
+        return _Phase(own[_KEY], item, when, hears_all=hears_all)
 
-    running = in_context(values)
+    running, hears_all = in_context(values), _hears_all()
     pool = Pool(lambda: _own_plugin(plugin, values), _is_clean)
     kind: Any = type(plugin)
     dress(plugin, {_AROUND: runtest_for})
