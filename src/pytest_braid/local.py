@@ -237,7 +237,7 @@ class Teller:
     """Stands in the place of a worker's reporter: the session's own hooks report."""
 
     shows = True
-    judge: Callable[[pytest.TestReport], None] | None = None
+    judge: Callable[[pytest.CallInfo[Any]], None] | None = None
     """Who may fail a test before that is reported."""
 
     def __init__(self, record: Callable[[e.RunEvent], None]) -> None:
@@ -265,11 +265,12 @@ class Teller:
         self._record(over)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         if self.judge is not None:
-            self.judge(report)
-        return report
+            self.judge(call)
+        return (yield)
 
 
 def run_marked(session: pytest.Session) -> bool | None:

@@ -7,7 +7,7 @@ import pytest
 from tests.capture.conftest import Overlapped, texts
 
 SOURCE = """
-import logging, threading, pytest
+import io, logging, sys, threading, pytest
 
 logger = logging.getLogger("project.part")
 aloof = logging.getLogger("aloof")
@@ -100,6 +100,39 @@ def between(caplog):
     logging.error("in teardown")
     assert caplog.get_records("setup") == caplog.get_records("call") == []
     assert len(caplog.get_records("teardown")) == 1
+
+kept = io.StringIO()
+
+@pytest.mark.parametrize("stream", [kept, sys.stdout, "closed", None])
+def test_replaces_the_stream(caplog, stream):
+    if stream == "closed":
+        stream = io.StringIO()
+        stream.close()
+    caplog.handler.setStream(stream)
+    meet()
+
+@pytest.mark.parametrize("n", range(8))
+def test_is_heard_whoever_was_before(caplog, n):
+    meet()
+    logging.error("heard %d", n)
+    assert caplog.text.count("heard") == 1
+    caplog.handler.stream.truncate(0)
+    assert not kept.getvalue()
+
+class Refusing(logging.Logger):
+    def addHandler(self, handler):
+        if isinstance(handler, logging.NullHandler):
+            super().addHandler(handler)
+
+refusing = Refusing("refusing")
+refusing.propagate = False
+refusing.addHandler(logging.NullHandler())
+logging.root.manager.loggerDict["refusing"] = refusing
+
+def test_has_a_logger_that_takes_no_handlers(caplog):
+    meet()
+    refusing.error("not heard")
+    assert caplog.messages == []
 
 def test_removes_all_handlers():
     before = logging.root.handlers[:]

@@ -158,6 +158,65 @@ def test_what_the_configuration_ignores_is_ignored(
     assert "another" not in texts
 
 
+WRAPPED = """
+import pytest, warnings
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    with warnings.catch_warnings():
+        if "strict" in item.name:
+            warnings.simplefilter("error")
+        return (yield)
+"""
+
+
+def test_filters_around_one_test_are_no_other_tests(overlapped: Overlapped) -> None:
+    source = """
+import warnings, pytest
+
+@pytest.mark.parametrize("how", ["strict 1", "lax 1", "lax 2", "strict 2"])
+def test_it(how):
+    meet()
+    warnings.warn("issued")
+"""
+    record = overlapped(source, conftest=WRAPPED)
+    outcomes = [entry["outcome"] for entry in record["reports"] if entry["when"] == "call"]
+    assert sorted(outcomes) == ["failed", "failed", "passed", "passed"]
+
+
+def test_what_pytest_says_of_the_configuration_is_said_of_each_test(
+    overlapped: Overlapped, pytester: pytest.Pytester
+) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings = ignore::nosuchmodule.Missing\n")
+    if pytester.runpytest_subprocess("--version", "--version").ret == pytest.ExitCode.USAGE_ERROR:
+        pytest.skip("this pytest does not warn of it, but refuses it")
+    source = "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_it(n): meet()\n"
+    overlapped(source)
+
+
+def test_filters_that_are_added_to_the_configuration_hold_from_then_on(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest
+) -> None:
+    config = pytester.parseconfigure()
+    ihook = SimpleNamespace()
+
+    def actions() -> list[str]:
+        with (
+            owned(request.node),
+            pytest_warnings.catch_warnings_for_item(
+                config=config, ihook=ihook, when="runtest", item=request.node
+            ),
+        ):
+            return [action for action, _, kind, *_ in warnings.filters if kind is ImportWarning]
+
+    with Isolation(config), warnings.catch_warnings():
+        before = actions()
+        config.addinivalue_line("filterwarnings", "error::ImportWarning")
+        assert actions() == ["error", *before]
+        warnings.simplefilter("once", ImportWarning)
+        assert actions() == ["error", "once", *before]
+
+
 def test_what_was_shown_to_all_is_shown_to_the_next_test(
     pytester: pytest.Pytester, request: pytest.FixtureRequest
 ) -> None:

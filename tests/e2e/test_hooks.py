@@ -369,6 +369,24 @@ def test_a_resource_of_the_session_hooks_is_ended_as_often_as_it_is_started(suit
     assert run.exit == 0 or "pytest_sessionstart" in run.errors + run.text
 
 
+def test_the_controller_has_a_manager_of_fixtures_for_who_asks(suite: Suite) -> None:
+    suite.conftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionstart(session):
+            assert session._fixturemanager.session is session
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish(session):
+            assert session.config.pluginmanager.get_plugin("funcmanage") is session._fixturemanager
+        """
+    )
+    suite.write(test_a="def test_a(): pass")
+    suite.same()
+
+
 def test_fixtures_of_plugins_that_come_with_the_session_are_found_as_in_a_serial_run(
     suite: Suite,
 ) -> None:

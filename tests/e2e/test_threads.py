@@ -849,8 +849,18 @@ def test_what_changes_the_process_runs_alone_and_the_run_says_why(
     assert "test_a.py::test_plain[0]\n  ran in thread " in told
 
 
-def test_an_overlooked_change_is_not_made_and_fails_its_test(stage: Stage) -> None:
+@pytest.mark.parametrize("options", [("-n", "1"), ("-n", "0")], ids=" ".join)
+def test_an_overlooked_change_is_not_made_and_fails_its_test(
+    stage: Stage, options: tuple[str, ...]
+) -> None:
     stage.write(
+        conftest="""
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_makereport(item):
+            report = yield
+            if report.failed: note("failed", item.name)
+            return report
+        """,
         test_a="""
         act = {"a": os.chdir}
         def test_moves(): act["a"]("/")
@@ -860,10 +870,12 @@ def test_an_overlooked_change_is_not_made_and_fails_its_test(stage: Stage) -> No
         def test_late(request): request.getfixturevalue("".join(["cap", "fd"]))
         @pytest.mark.parametrize("n", range(4))
         def test_here(n): assert os.getcwd() != "/"
-        """
+        """,
     )
-    run = stage.run("--threads=4", workers=1)
+    run = stage.run("--threads=4", *options)
     assert run.counts == {"passed": 4, "failed": 3}
+    noted = sorted(line for line in run.notes if line.startswith("failed"))
+    assert noted == ["failed test_late", "failed test_moves", "failed test_swallows"]
     for name in ("moves", "swallows"):
         report = run.report(f"test_{name}")
         assert "os.chdir('/') at test_a.py:" in report

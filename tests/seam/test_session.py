@@ -129,6 +129,34 @@ def test_the_search_for_fixtures_waits_until_somebody_asks(
     assert searched == [its_session]
 
 
+def test_the_manager_is_itself_whoever_looks_at_it(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure()
+    its_session: Any = pytest.Session.from_config(config)
+    find = session.take_over_fixtures(config)
+    session.find_fixtures_late(its_session, find)
+    early: Any = config.pluginmanager.get_plugin("funcmanage")
+    early.of_mine = 3
+    manager = its_session._fixturemanager  # noqa: SLF001
+    assert manager.of_mine == 3
+    assert isinstance(early, type(manager))
+
+
+def test_another_manager_may_be_given_to_the_session(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure()
+    its_session: Any = pytest.Session.from_config(config)
+    session.find_fixtures_late(its_session, session.take_over_fixtures(config))
+    mine = its_session._fixturemanager = object()  # noqa: SLF001
+    assert its_session._fixturemanager is mine  # noqa: SLF001
+    assert config.pluginmanager.get_plugin("funcmanage") is not mine
+
+
+def test_fixtures_are_found_at_once_where_plugins_are_traced(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure("--trace-config")
+    its_session: Any = pytest.Session.from_config(config)
+    session.find_fixtures_late(its_session, session.take_over_fixtures(config))
+    assert "_fixturemanager" in vars(its_session)
+
+
 def test_fixtures_that_have_been_found_are_not_searched_late(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure()
     its_session: Any = pytest.Session.from_config(config)

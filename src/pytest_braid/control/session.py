@@ -188,9 +188,13 @@ class Controller:
         if when == "config":
             self._intake.note_warning(warning_message)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, Any, None]:
         session_seam.find_fixtures_late(session, self._find_fixtures)  # nobody collects here
+        yield
+        self._begin(session)
+
+    def _begin(self, session: pytest.Session) -> None:
         if self._settings.log is not None:
             self._audience.write(EventLog(self._settings.log))
         if self._settings.timeline or self._settings.explain:

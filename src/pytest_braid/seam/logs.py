@@ -45,20 +45,13 @@ class _OwnHandler(pytest_logging.LogCaptureHandler):
         __tracebackhide__ = True
         return super().handle(record) if self._values() is self.test else False
 
-    def reset(self) -> None:
-        """With a new list: that of the last phase is kept with the test."""
-        if self.stream.getvalue():
-            super().reset()
-        else:
-            self.records = []
-
 
 class _Phase:
     """What pytest does around a phase of a test: let the handlers hear the root logger, and, if it
     does so (``hears_all``), those whose records do not come to it, and put what was logged into the
     report."""
 
-    __slots__ = ("_handlers", "_hears_all", "_item", "_loggers", "_when")
+    __slots__ = ("_aloof", "_handlers", "_hears_all", "_item", "_when")
 
     def __init__(self, plugin: Any, item: pytest.Item, when: str, *, hears_all: bool) -> None:
         self._handlers = (plugin.caplog_handler, plugin.report_handler)
@@ -66,14 +59,15 @@ class _Phase:
 
     def __enter__(self) -> None:
         root = logging.root
-        loggers: list[logging.Logger] = [root]
+        self._aloof: list[logging.Logger] = []
         for logger in _all_loggers() if self._hears_all else ():
             if isinstance(logger, logging.Logger) and not logger.propagate and logger is not root:
-                loggers.append(logger)  # noqa: PERF401 -- a comprehension is a call, before 3.12
-        self._loggers = loggers
+                self._aloof.append(logger)
         for handler in self._handlers:
-            before = handler.loggers
-            before += [each for each in loggers if each not in before] if before else loggers
+            if root not in handler.loggers:
+                handler.loggers.append(root)
+            for logger in self._aloof:
+                logger.addHandler(handler)
             handler.reset()
         for_test, _ = self._handlers
         self._item.stash[pytest_logging.caplog_records_key][self._when] = for_test.records
@@ -81,13 +75,15 @@ class _Phase:
 
     def __exit__(self, *_exception: object) -> None:
         _, for_report = self._handlers
-        text = for_report.stream.getvalue().strip()
-        self._item.add_report_section(self._when, "log", text)
-        for handler in self._handlers:
-            if handler.loggers == self._loggers:  # nobody has changed them
-                handler.loggers.clear()
-            else:
-                handler.loggers = [each for each in handler.loggers if each not in self._loggers]
+        try:
+            text = for_report.stream.getvalue().strip()
+            self._item.add_report_section(self._when, "log", text)
+        finally:
+            for handler in self._handlers:
+                if logging.root in handler.loggers:
+                    handler.loggers.remove(logging.root)
+                for logger in self._aloof:
+                    logger.removeHandler(handler)
 
     def __iter__(self) -> Generator[None, Any, Any]:
         """Before pytest 8.4 it is not entered, but walked through."""

@@ -117,8 +117,11 @@ def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session],
     pytest's manager of fixtures. ``find`` is what :func:`take_over_fixtures` has returned."""
     if hasattr(session, _FIXTURES):  # it was not taken over
         return
+    if session.config.option.traceconfig:  # which shows each plugin, when it is registered
+        find(session)
+        return
     plugins = session.config.pluginmanager
-    stand_in = _LateManager(session)
+    stand_in: Any = _Unregistered()
 
     def settle(self: Any) -> object:
         self.__class__ = kind
@@ -126,16 +129,33 @@ def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session],
         find(self)
         return getattr(self, _FIXTURES)
 
-    kind = dress(session, {_FIXTURES: property(settle)})
+    def replace(self: Any, value: object) -> None:
+        settle(self)
+        setattr(self, _FIXTURES, value)
+
+    kind = dress(session, {_FIXTURES: property(settle, replace)})
     plugins.register(stand_in, _FIXTURES_PLUGIN)
+    stand_in.session = session
+    stand_in.__class__ = _LateManager
+
+
+class _Unregistered:
+    """A plugin is looked at while it is registered."""
 
 
 class _LateManager:
-    def __init__(self, session: pytest.Session) -> None:
-        self._session = session
+    """Passes everything on to the manager."""
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self._session, _FIXTURES), name)
+    def __getattribute__(self, name: str) -> Any:
+        return getattr(_manager_of(self), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(_manager_of(self), name, value)
+
+
+def _manager_of(stand_in: object) -> object:
+    session: object = object.__getattribute__(stand_in, "__dict__")["session"]
+    return getattr(session, _FIXTURES)
 
 
 def plan_basetemp(config: pytest.Config, path: Path) -> None:

@@ -15,11 +15,13 @@ registry would be asked, and what then arrives to be shown is counted here, per 
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -238,7 +240,7 @@ class _Configured:
         self._config, self._values, self._mutated = config, values, mutated
         self._running = in_context(values)
         self._catch: Any = getattr(pytest_warnings, _CATCH)
-        self._latest: tuple[list[Filter] | None, list[Filter]] = (None, [])
+        self._latest: tuple[object, list[Filter] | None] = (None, None)
         """Of what they were made last, and what they were."""
 
     def catch(
@@ -246,18 +248,40 @@ class _Configured:
     ) -> Any:
         """In the place of ``catch_warnings_for_item``."""
         own = self._running() or self._values()
-        if own is None or item is None or more or config is not self._config:
+        if own is None or item is None or more or not self._suits(config, own, item):
             return self._catch(config=config, ihook=ihook, when=when, item=item, **more)
-        if next(item.iter_markers(name="filterwarnings"), None) is not None:
+        filters = self._filters(config)
+        if filters is None:
             return self._catch(config=config, ihook=ihook, when=when, item=item)
-        shared = vars(type(warnings))["filters"].shared["filters"]
-        before, filters = self._latest
-        if shared != before:
-            before = list(shared)
-            with self._catch(config=config, ihook=ihook, when=when, item=None):
-                filters = list(warnings.filters)  # type: ignore[arg-type]
-            self._latest = before, filters
         return _Caught(own, filters, self._mutated, partial(self._tell, ihook, when, item))
+
+    def _suits(self, config: pytest.Config, own: dict[str, Any], item: pytest.Item) -> bool:
+        """Whether it is a test of this run, around which nobody has set filters, or shows warnings
+        in his own way, and without a mark."""
+        return (
+            config is self._config
+            and own.keys().isdisjoint(_KEYS)
+            and next(item.iter_markers(name="filterwarnings"), None) is None
+            and _MUTATED == "_filters_mutated"  # or it wants a lock
+        )
+
+    def _filters(self, config: pytest.Config) -> list[Filter] | None:
+        """As they are with what is configured; ``None`` if pytest has something to say of that."""
+        shared = vars(type(warnings))["filters"].shared["filters"]
+        given = config.known_args_namespace.pythonwarnings or []
+        made_of = shared, config.getini("filterwarnings"), given, sys.warnoptions
+        before, filters = self._latest
+        if made_of != before:
+            before = tuple(map(list, made_of))
+            said: list[object] = []
+            hook = SimpleNamespace(call_historic=lambda **kwargs: said.append(kwargs))
+            ihook = SimpleNamespace(pytest_warning_recorded=hook)
+            with self._catch(config=config, ihook=ihook, when="runtest", item=None):
+                filters = list(warnings.filters)  # type: ignore[arg-type]
+            if said:
+                filters = None
+            self._latest = before, filters
+        return filters
 
     @staticmethod
     def _tell(ihook: Any, when: Any, item: pytest.Item, message: warnings.WarningMessage) -> None:
@@ -269,7 +293,7 @@ class _Caught:
     """What pytest does around such a test: set its filters, record what it is warned of, and tell
     it."""
 
-    __slots__ = ("_before", "_filters", "_log", "_mutated", "_own", "_tell")
+    __slots__ = ("_filters", "_log", "_mutated", "_own", "_tell")
 
     def __init__(
         self,
@@ -283,9 +307,6 @@ class _Caught:
     def __enter__(self) -> None:
         own = self._own
         self._log: list[warnings.WarningMessage] = []
-        self._before: dict[str, Any] = {}
-        for key in own.keys() & _KEYS:
-            self._before[key] = own[key]
         filters, show, record = _KEYS
         own[filters] = OwnFilters(self._filters)
         own[show], own[record] = vars(warnings)["_showwarning_orig"], self._log.append
@@ -293,11 +314,8 @@ class _Caught:
         self._mutated()  # what was shown where no test ran may be shown again
 
     def __exit__(self, *_exception: object) -> None:
-        own = self._own
-        if own:
-            for key in (*_KEYS, _SHOWN):
-                own.pop(key, None)
-            own.update(self._before)
+        for key in (*_KEYS, _SHOWN):
+            self._own.pop(key, None)
         for message in self._log:
             self._tell(message)
 

@@ -50,15 +50,15 @@ class Guard:
         """What this test has tried and was not allowed, in words."""
         return self._violations.get(of, [])
 
-    def judge(self, report: pytest.TestReport) -> None:
-        """Fail the running test, of which this is reported, if it has swallowed its failure."""
+    def judge(self, call: pytest.CallInfo[Any]) -> None:
+        """Fail this phase of the running test if it has swallowed its failure; before anybody makes
+        a report of it."""
         if not self._violations:
             return
         mine = owner()
         found = [] if mine is None else self.violations(mine)
-        if found and report.outcome == "passed":
-            report.outcome = "failed"
-            report.longrepr = "\n".join(found)
+        if found and call.excinfo is None:
+            call.excinfo = _failure("\n".join(found))
         found.clear()
 
     @contextmanager
@@ -109,6 +109,13 @@ class Guard:
         if frame is None:
             return None
         return project.place(self._root, frame.f_code.co_filename, frame.f_lineno)
+
+
+def _failure(text: str) -> pytest.ExceptionInfo[BaseException]:
+    try:
+        pytest.fail(text, pytrace=False)
+    except pytest.fail.Exception as error:
+        return pytest.ExceptionInfo.from_exception(error)
 
 
 def _late(why: str) -> tuple[str, str]:

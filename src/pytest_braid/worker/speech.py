@@ -250,7 +250,7 @@ class Reporter(Spokesman):
         """Strands from here on are tasks, which do not run before all that is held is sent."""
         self.waited = 0.0
         """Seconds that the running teardown waited for the answer what comes next."""
-        self.judge: Callable[[pytest.TestReport], None] | None = None
+        self.judge: Callable[[pytest.CallInfo[Any]], None] | None = None
         """Who may fail a test before that is reported."""
 
     def tell_fixture(self, name: str, seconds: float, at: float) -> None:
@@ -316,14 +316,14 @@ class Reporter(Spokesman):
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
+        if self.judge is not None:
+            self.judge(call)
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
             self._doubt(item)
         report = yield
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)
             self.waited = 0.0
-        if self.judge is not None:
-            self.judge(report)
         return report
 
     @pytest.hookimpl(tryfirst=True)
