@@ -217,9 +217,10 @@ class Account:
         worker.waited = self._waited
 
     def _count_idle(self, worker: _Worker, passed: float, free: int) -> None:
-        if self._strands > 1 and any(not strand for _, strand in worker.running.values()):
-            worker.aside += passed * free
-            return
+        for _, strand in worker.running.values():
+            if self._strands > 1 and not strand:
+                worker.aside += passed * free
+                return
         waited = min(passed, self._waited - worker.waited)
         worker.waiting += waited * free
         worker.idle += (passed - waited) * free

@@ -45,6 +45,29 @@ def _deciding(kind: Any, decided: Callable[[Any], Any]) -> dict[str, Any]:
     return {_CHECK: check}
 
 
+def remember_hooks(session: pytest.Session) -> None:
+    """Let pytest find the hooks of a test at once, if no conftest is to be left out of them, and if
+    they were asked for last of the same file. It asks seven times for each test, and looks each
+    time whose conftests its folder has."""
+    conftests: Any = getattr(session.config.pluginmanager, "_conftest_plugins", None)
+    if conftests is None:
+        return
+    find, hooks = session.gethookproxy, session.config.hook
+    latest: tuple[Any, int] = None, 0
+
+    def gethookproxy(fspath: Any) -> Any:
+        nonlocal latest
+        path, count = latest
+        if path is fspath and count == len(conftests):
+            return hooks
+        found: Any = find(fspath)
+        if found is hooks:
+            latest = fspath, len(conftests)
+        return found
+
+    session.gethookproxy = gethookproxy  # type: ignore[method-assign]
+
+
 def dress_callers(
     config: pytest.Config, names: Collection[str], methods: Callable[[Any], dict[str, Any]]
 ) -> None:

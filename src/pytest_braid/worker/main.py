@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_braid.seam import session as session_seam
-from pytest_braid.seam.hooks import decide_nextitem
+from pytest_braid.seam.hooks import decide_nextitem, remember_hooks
 from pytest_braid.wire import messages as m
 from pytest_braid.wire.kit import Claim
 from pytest_braid.wire.queue import END, FINISH, KEEP, RETIRE, QueueReader, kept_for
@@ -95,6 +95,7 @@ class MainStrand:
         self.retires = False
         """Whether another worker takes over its slot, and with it the session."""
         decide_nextitem(session.config, _decided)
+        remember_hooks(session)
 
     @contextmanager
     def telling_failures(self) -> Iterator[None]:
