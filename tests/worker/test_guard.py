@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _strptime  # type: ignore[import-not-found]
 import contextlib
 import gc
 import locale
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -241,6 +243,16 @@ def test_a_thread_of_the_test_may_not_either(on_a_strand: Guard) -> None:
     mine = owner()
     assert mine is not None
     assert told == on_a_strand.violations(mine) != []
+
+
+def test_to_parse_a_date_changes_nothing(on_a_strand: Guard) -> None:
+    """The first time, Python's parser looks for the names of the time zone."""
+    assert _strptime.LocaleTime().timezone
+    mine = owner()
+    assert mine is not None
+    assert on_a_strand.violations(mine) == []
+    with pytest.raises(pytest.fail.Exception, match=r"time\.tzset\(\) at "):
+        time.tzset()
 
 
 def test_what_was_swallowed_is_known(on_a_strand: Guard) -> None:

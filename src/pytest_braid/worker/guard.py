@@ -272,7 +272,6 @@ _FUNCTIONS: Final = {
     "os": "umask",
     "random": "seed setstate",
     "numpy.random": "seed set_state",
-    "time": "tzset",
     "socket": "setdefaulttimeout",
     "gc": "disable set_threshold",
     "sys": "setrecursionlimit setswitchinterval",
@@ -292,6 +291,8 @@ def _replaced() -> Iterator[tuple[Any, str, Finding]]:
     for module, names in _FUNCTIONS.items():
         for name in names.split() if module in sys.modules else ():
             yield sys.modules[module], name, _calling(f"{module}.{name}")
+    if "time" in sys.modules and hasattr(sys.modules["time"], "tzset"):
+        yield sys.modules["time"], "tzset", _tzset
     if "locale" in sys.modules:
         yield sys.modules["locale"], "setlocale", _setlocale
     for name in ("setattr", "delattr"):
@@ -309,6 +310,15 @@ def _replaced() -> Iterator[tuple[Any, str, Finding]]:
 
 def _calling(name: str) -> Finding:
     return lambda *_args, **_more: Act(f"{name}()", *_PROCESS)
+
+
+def _tzset() -> Act | None:
+    """``datetime.strptime``, when it is called first, only asks for the time zone anew."""
+    here = inspect.currentframe()
+    caller = here and here.f_back and here.f_back.f_back
+    if caller is not None and caller.f_globals.get("__name__") == "_strptime":
+        return None
+    return Act("time.tzset()", *_PROCESS)
 
 
 def _setlocale(category: int, locale: object = None) -> Act | None:
