@@ -121,7 +121,7 @@ def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session],
         find(session)
         return
     plugins = session.config.pluginmanager
-    stand_in: Any = _Unregistered()
+    stand_in = _LateManager()
 
     def settle(self: Any) -> object:
         self.__class__ = kind
@@ -135,27 +135,21 @@ def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session],
 
     kind = dress(session, {_FIXTURES: property(settle, replace)})
     plugins.register(stand_in, _FIXTURES_PLUGIN)
-    stand_in.session = session
-    stand_in.__class__ = _LateManager
-
-
-class _Unregistered:
-    """A plugin is looked at while it is registered."""
+    object.__setattr__(stand_in, "session", session)
 
 
 class _LateManager:
-    """Passes everything on to the manager."""
+    """Passes everything on to the manager, as soon as it has a session: a plugin is looked at while
+    it is registered."""
 
     def __getattribute__(self, name: str) -> Any:
-        return getattr(_manager_of(self), name)
+        session = object.__getattribute__(self, "__dict__").get("session")
+        if session is None:
+            return object.__getattribute__(self, name)
+        return getattr(getattr(session, _FIXTURES), name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(_manager_of(self), name, value)
-
-
-def _manager_of(stand_in: object) -> object:
-    session: object = object.__getattribute__(stand_in, "__dict__")["session"]
-    return getattr(session, _FIXTURES)
+        setattr(getattr(object.__getattribute__(self, "session"), _FIXTURES), name, value)
 
 
 def plan_basetemp(config: pytest.Config, path: Path) -> None:
