@@ -30,6 +30,7 @@ from pytest_braid.seam import output
 from pytest_braid.wire.queue import FINISH
 from pytest_braid.worker.aside import reason_for
 from pytest_braid.worker.asyncs import only_marked
+from pytest_braid.worker.speech import Judge
 from pytest_braid.worker.threads import ThreadStrands
 
 
@@ -237,7 +238,7 @@ class Teller:
     """Stands in the place of a worker's reporter: the session's own hooks report."""
 
     shows = True
-    judge: Callable[[pytest.CallInfo[Any]], None] | None = None
+    judge: Judge | None = None
     """Who may fail a test before that is reported."""
 
     def __init__(self, record: Callable[[e.RunEvent], None]) -> None:
@@ -268,9 +269,11 @@ class Teller:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        if self.judge is not None:
-            self.judge(call)
-        return (yield)
+        insists = self.judge is not None and self.judge.judge(call)
+        report = yield
+        if insists and self.judge is not None:
+            self.judge.insist(report)
+        return report
 
 
 def run_marked(session: pytest.Session) -> bool | None:

@@ -868,20 +868,26 @@ def test_an_overlooked_change_is_not_made_and_fails_its_test(
             try: act["a"]("/")
             except BaseException: pass
         def test_late(request): request.getfixturevalue("".join(["cap", "fd"]))
+        @pytest.mark.xfail
+        def test_expects(): act["a"]("/")
+        @pytest.mark.xfail(strict=True)
+        def test_expects_and_swallows():
+            try: act["a"]("/")
+            except BaseException: pass
         @pytest.mark.parametrize("n", range(4))
         def test_here(n): assert os.getcwd() != "/"
         """,
     )
     run = stage.run("--threads=4", *options)
-    assert run.counts == {"passed": 4, "failed": 3}
+    assert run.counts == {"passed": 4, "failed": 5}
     noted = sorted(line for line in run.notes if line.startswith("failed"))
     assert noted == ["failed test_late", "failed test_moves", "failed test_swallows"]
-    for name in ("moves", "swallows"):
+    for name in ("moves", "swallows", "expects", "expects_and_swallows"):
         report = run.report(f"test_{name}")
         assert "os.chdir('/') at test_a.py:" in report
         assert "mark the test with @pytest.mark.thread_unsafe" in report
-    assert "request of 'capfd'" in run.report("test_late")
-    assert "Let the test ask for it as an argument" in run.report("test_late")
+    assert "request of 'capfd' at test_a.py:" in run.text
+    assert "Let the test ask for it as an argument" in run.text
 
 
 def test_a_session_fixture_that_all_use_may_change_the_process(stage: Stage) -> None:

@@ -94,6 +94,7 @@ def test_the_search_for_fixtures_is_done_once_by_who_took_it_over(
 ) -> None:
     config = pytester.parseconfigure()
     find = session.take_over_fixtures(config)
+    assert find is not None
     its_session: Any = pytest.Session.from_config(config)
     config.hook.pytest_sessionstart(session=its_session)
     assert not hasattr(its_session, "_fixturemanager")
@@ -110,6 +111,7 @@ def test_the_search_for_fixtures_waits_until_somebody_asks(
     its_session: Any = pytest.Session.from_config(config)
     searched: list[pytest.Session] = []
     find = session.take_over_fixtures(config)
+    assert find is not None
 
     def search(where: pytest.Session) -> None:
         searched.append(where)
@@ -133,6 +135,7 @@ def test_the_manager_is_itself_whoever_looks_at_it(pytester: pytest.Pytester) ->
     config = pytester.parseconfigure()
     its_session: Any = pytest.Session.from_config(config)
     find = session.take_over_fixtures(config)
+    assert find is not None
     session.find_fixtures_late(its_session, find)
     early: Any = config.pluginmanager.get_plugin("funcmanage")
     early.of_mine = 3
@@ -144,7 +147,9 @@ def test_the_manager_is_itself_whoever_looks_at_it(pytester: pytest.Pytester) ->
 def test_another_manager_may_be_given_to_the_session(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure()
     its_session: Any = pytest.Session.from_config(config)
-    session.find_fixtures_late(its_session, session.take_over_fixtures(config))
+    find = session.take_over_fixtures(config)
+    assert find is not None
+    session.find_fixtures_late(its_session, find)
     mine = its_session._fixturemanager = object()  # noqa: SLF001
     assert its_session._fixturemanager is mine  # noqa: SLF001
     assert config.pluginmanager.get_plugin("funcmanage") is not mine
@@ -153,24 +158,25 @@ def test_another_manager_may_be_given_to_the_session(pytester: pytest.Pytester) 
 def test_fixtures_are_found_at_once_where_plugins_are_traced(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure("--trace-config")
     its_session: Any = pytest.Session.from_config(config)
-    session.find_fixtures_late(its_session, session.take_over_fixtures(config))
+    find = session.take_over_fixtures(config)
+    assert find is not None
+    session.find_fixtures_late(its_session, find)
     assert "_fixturemanager" in vars(its_session)
 
 
-def test_fixtures_that_have_been_found_are_not_searched_late(pytester: pytest.Pytester) -> None:
-    config = pytester.parseconfigure()
+def test_the_manager_is_there_though_its_name_is_blocked(pytester: pytest.Pytester) -> None:
+    config = pytester.parseconfigure("-p", "no:funcmanage")
     its_session: Any = pytest.Session.from_config(config)
-    config.hook.pytest_sessionstart(session=its_session)
-    manager = its_session._fixturemanager  # noqa: SLF001
-    session.find_fixtures_late(its_session, lambda _: pytest.fail("searched again"))
-    assert its_session._fixturemanager is manager  # noqa: SLF001
-    assert config.pluginmanager.get_plugin("funcmanage") is manager
+    find = session.take_over_fixtures(config)
+    assert find is not None
+    session.find_fixtures_late(its_session, find)
+    assert its_session._fixturemanager.session is its_session  # noqa: SLF001
 
 
 def test_a_pytest_without_that_search_is_left_as_it_is(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfigure()
     config.pluginmanager.unregister(name="fixtures")
     its_session = pytest.Session.from_config(config)
-    session.take_over_fixtures(config)(its_session)
+    assert session.take_over_fixtures(config) is None
     config.hook.pytest_sessionstart(session=its_session)
     assert config.pluginmanager.get_plugin("funcmanage") is None

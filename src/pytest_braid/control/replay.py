@@ -94,7 +94,7 @@ class Replay:
 
     def plain_report(self, node: Node, said: m.PlainReport) -> pytest.TestReport:
         """Rebuild a report without pytest's generic path, and report it."""
-        spec = self._tests[said.test % len(self._tests)]
+        spec = self._tests[said.test % len(self._tests)]  # as _test, for each report of a run
         if said.keywords is not None:
             identity, keywords = spec.nodeid, said.keywords
         else:

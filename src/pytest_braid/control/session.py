@@ -190,7 +190,8 @@ class Controller:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, Any, None]:
-        session_seam.find_fixtures_late(session, self._find_fixtures)  # nobody collects here
+        if self._find_fixtures is not None:  # nobody collects here
+            session_seam.find_fixtures_late(session, self._find_fixtures)
         yield
         self._begin(session)
 

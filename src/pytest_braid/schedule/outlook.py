@@ -68,6 +68,7 @@ class Outlook:
     def all_seconds(self, tests: Iterable[int]) -> float:
         known = self._durations
         found = [known[test] if test < len(known) else None for test in tests]
+        # As ``seconds``, without a call for each: a queue is weighed whenever a test is over.
         return sum([self._typical if each is None else each for each in found])
 
     def note_pace(self, mean: float) -> None:

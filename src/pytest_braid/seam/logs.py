@@ -14,7 +14,6 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
-from functools import cache
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from pytest_braid.seam.routing import Pool, Values, dress, in_context, missing, 
 _HANDLERS = ("caplog_handler", "report_handler")
 _KEY = "logging-plugin"
 _AROUND = "_runtest_for"
-_NEEDED = ("caplog_records_key", "caplog_handler_key", "catching_logs")
+_NEEDED = ("caplog_records_key", "caplog_handler_key")
 
 
 class _OwnHandler(pytest_logging.LogCaptureHandler):
@@ -47,20 +46,20 @@ class _OwnHandler(pytest_logging.LogCaptureHandler):
 
 
 class _Phase:
-    """What pytest does around a phase of a test: let the handlers hear the root logger, and, if it
-    does so (``hears_all``), those whose records do not come to it, and put what was logged into the
+    """What pytest does around a phase of a test: let the handlers hear the root logger and, if it
+    does so (``_HEARS_ALL``), those whose records do not come to it; put what was logged into the
     report."""
 
-    __slots__ = ("_aloof", "_handlers", "_hears_all", "_item", "_when")
+    __slots__ = ("_aloof", "_handlers", "_item", "_when")
 
-    def __init__(self, plugin: Any, item: pytest.Item, when: str, *, hears_all: bool) -> None:
+    def __init__(self, plugin: Any, item: pytest.Item, when: str) -> None:
         self._handlers = (plugin.caplog_handler, plugin.report_handler)
-        self._item, self._when, self._hears_all = item, when, hears_all
+        self._item, self._when = item, when
 
     def __enter__(self) -> None:
         root = logging.root
         self._aloof: list[logging.Logger] = []
-        for logger in _all_loggers() if self._hears_all else ():
+        for logger in _all_loggers() if _HEARS_ALL else ():
             if isinstance(logger, logging.Logger) and not logger.propagate and logger is not root:
                 self._aloof.append(logger)
         for handler in self._handlers:
@@ -97,17 +96,9 @@ def _all_loggers() -> list[Any]:
     return [*dict.values(logging.root.manager.loggerDict)]
 
 
-@cache
-def _hears_all() -> bool:
-    """Whether this pytest (9.2 does, 8.3 does not) lets its handlers hear loggers whose records do
-    not come to the root logger."""
-    handler, aloof = logging.NullHandler(), logging.getLogger("pytest-braid: aloof")
-    aloof.propagate = False
-    try:
-        with pytest_logging.catching_logs(handler):
-            return handler in aloof.handlers
-    finally:
-        del logging.root.manager.loggerDict[aloof.name]
+_HEARS_ALL = hasattr(getattr(pytest_logging, "catching_logs", None), "attached_loggers")
+"""Whether this pytest (since 9.1) lets its handlers hear loggers whose records do not come to the
+root logger."""
 
 
 def _own_formatter(shared: Any) -> Any:
@@ -202,9 +193,9 @@ def _phases_routed(plugin: Any, values: Values) -> Iterator[None]:
             own[_KEY] = pool.lend(own)
             for handler in _own_handlers(own[_KEY]):
                 handler.test = own
-        return _Phase(own[_KEY], item, when, hears_all=hears_all)
+        return _Phase(own[_KEY], item, when)
 
-    running, hears_all = in_context(values), _hears_all()
+    running = in_context(values)
     pool = Pool(lambda: _own_plugin(plugin, values), _is_clean)
     kind: Any = type(plugin)
     dress(plugin, {_AROUND: runtest_for})

@@ -100,14 +100,14 @@ def answer_late(config: pytest.Config, name: str, find: Callable[[], object]) ->
     return lambda: getattr(config, name) and None
 
 
-def take_over_fixtures(config: pytest.Config) -> Callable[[pytest.Session], None]:
+def take_over_fixtures(config: pytest.Config) -> Callable[[pytest.Session], None] | None:
     """Do not let pytest search all plugins for fixtures when ``pytest_sessionstart`` comes to it;
-    returns what does so. Where it does not look as known, nothing is changed."""
+    returns what does so. Where it does not look as known, nothing is changed: ``None``."""
     plugin: Any = config.pluginmanager.get_plugin("fixtures")
     hook: Any = config.hook.pytest_sessionstart
     find: Callable[[pytest.Session], None] | None = getattr(plugin, hook.name, None)
     if find is None or not hasattr(hook, "_remove_plugin"):
-        return lambda _session: None
+        return None
     hook._remove_plugin(plugin)
     return find
 
@@ -115,8 +115,6 @@ def take_over_fixtures(config: pytest.Config) -> Callable[[pytest.Session], None
 def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session], None]) -> None:
     """Let fixtures of plugins be found when somebody first asks the session, or its plugins, for
     pytest's manager of fixtures. ``find`` is what :func:`take_over_fixtures` has returned."""
-    if hasattr(session, _FIXTURES):  # it was not taken over
-        return
     if session.config.option.traceconfig:  # which shows each plugin, when it is registered
         find(session)
         return
@@ -125,7 +123,8 @@ def find_fixtures_late(session: pytest.Session, find: Callable[[pytest.Session],
 
     def settle(self: Any) -> object:
         self.__class__ = kind
-        plugins.unregister(stand_in)
+        if plugins.is_registered(stand_in):  # it is not if its name is blocked
+            plugins.unregister(stand_in)
         find(self)
         return getattr(self, _FIXTURES)
 

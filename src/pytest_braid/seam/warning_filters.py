@@ -248,12 +248,11 @@ class _Configured:
     ) -> Any:
         """In the place of ``catch_warnings_for_item``."""
         own = self._running() or self._values()
-        if own is None or item is None or more or not self._suits(config, own, item):
-            return self._catch(config=config, ihook=ihook, when=when, item=item, **more)
-        filters = self._filters(config)
-        if filters is None:
-            return self._catch(config=config, ihook=ihook, when=when, item=item)
-        return _Caught(own, filters, self._mutated, partial(self._tell, ihook, when, item))
+        if own is not None and item is not None and not more and self._suits(config, own, item):
+            filters = self._filters(config)
+            if filters is not None:
+                return _Caught(own, filters, self._mutated, partial(self._tell, ihook, when, item))
+        return self._catch(config=config, ihook=ihook, when=when, item=item, **more)
 
     def _suits(self, config: pytest.Config, own: dict[str, Any], item: pytest.Item) -> bool:
         """Whether it is a test of this run, around which nobody has set filters, or shows warnings
@@ -262,7 +261,6 @@ class _Configured:
             config is self._config
             and own.keys().isdisjoint(_KEYS)
             and next(item.iter_markers(name="filterwarnings"), None) is None
-            and _MUTATED == "_filters_mutated"  # or it wants a lock
         )
 
     def _filters(self, config: pytest.Config) -> list[Filter] | None:
@@ -347,7 +345,8 @@ def isolated(config: pytest.Config, values: Values) -> Iterator[None]:
         contents["warn_explicit"] = partial(_warn_explicit, original=originals["warn_explicit"])
         configured = _Configured(config, values, originals[_MUTATED])
         catch = getattr(pytest_warnings, _CATCH)
-        setattr(pytest_warnings, _CATCH, configured.catch)
+        if _MUTATED == "_filters_mutated":  # the other one wants a lock
+            setattr(pytest_warnings, _CATCH, configured.catch)
         try:
             yield
         finally:

@@ -15,6 +15,7 @@ import functools
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -50,16 +51,24 @@ class Guard:
         """What this test has tried and was not allowed, in words."""
         return self._violations.get(of, [])
 
-    def judge(self, call: pytest.CallInfo[Any]) -> None:
+    def judge(self, call: pytest.CallInfo[Any]) -> bool:
         """Fail this phase of the running test if it has swallowed its failure; before anybody makes
-        a report of it."""
-        if not self._violations:
-            return
-        mine = owner()
+        a report of it. Returns whether it has tried anything, and so is to fail."""
+        mine = owner() if self._violations else None
         found = [] if mine is None else self.violations(mine)
-        if found and call.excinfo is None:
+        if not found:
+            return False
+        if call.excinfo is None:
             call.excinfo = _failure("\n".join(found))
         found.clear()
+        return True
+
+    @staticmethod
+    def insist(report: pytest.TestReport) -> None:
+        """Nobody has expected this failure (``xfail``)."""
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+            report.outcome = "failed"
 
     @contextmanager
     def permitting(self) -> Iterator[None]:
@@ -291,8 +300,8 @@ def _replaced() -> Iterator[tuple[Any, str, Finding]]:
     for module, names in _FUNCTIONS.items():
         for name in names.split() if module in sys.modules else ():
             yield sys.modules[module], name, _calling(f"{module}.{name}")
-    if "time" in sys.modules and hasattr(sys.modules["time"], "tzset"):
-        yield sys.modules["time"], "tzset", _tzset
+    if hasattr(time, "tzset"):
+        yield time, "tzset", _tzset
     if "locale" in sys.modules:
         yield sys.modules["locale"], "setlocale", _setlocale
     for name in ("setattr", "delattr"):

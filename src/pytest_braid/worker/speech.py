@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pytest
@@ -213,6 +213,13 @@ def _with(message: warnings.WarningMessage, text: str) -> str:
     return f"{line.strip()}\n\n{text}"
 
 
+class Judge(Protocol):
+    """Knows of failures that a test may have swallowed (``worker.guard``)."""
+
+    def judge(self, call: pytest.CallInfo[Any]) -> bool: ...
+    def insist(self, report: pytest.TestReport) -> None: ...
+
+
 class Reporter(Spokesman):
     """A worker's hooks: the reports of the tests that it runs."""
 
@@ -250,7 +257,7 @@ class Reporter(Spokesman):
         """Strands from here on are tasks, which do not run before all that is held is sent."""
         self.waited = 0.0
         """Seconds that the running teardown waited for the answer what comes next."""
-        self.judge: Callable[[pytest.CallInfo[Any]], None] | None = None
+        self.judge: Judge | None = None
         """Who may fail a test before that is reported."""
 
     def tell_fixture(self, name: str, seconds: float, at: float) -> None:
@@ -316,14 +323,15 @@ class Reporter(Spokesman):
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
-        if self.judge is not None:
-            self.judge(call)
+        insists = self.judge is not None and self.judge.judge(call)
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
             self._doubt(item)
         report = yield
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)
             self.waited = 0.0
+        if insists and self.judge is not None:
+            self.judge.insist(report)
         return report
 
     @pytest.hookimpl(tryfirst=True)

@@ -169,7 +169,7 @@ class ThreadStrands(MainStrand):
 
     def _let_judge(self, guard: Guard) -> None:
         self._session.config.pluginmanager.register(Judge(guard))
-        self._reporter.judge = guard.judge
+        self._reporter.judge = guard
 
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""

@@ -120,7 +120,8 @@ class Zygote:
 
     def begin_session(self, session: pytest.Session) -> None:
         self.pytest_session = session
-        self._find_fixtures(session)  # it takes a while, in which the controller's session starts
+        if self._find_fixtures is not None:
+            self._find_fixtures(session)  # while the controller's session starts
         self._answer()
 
     def _await(self, kind: type[Order]) -> Order:
