@@ -27,6 +27,7 @@ messages = st.one_of(
     st.builds(
         m.JunitNoted,
         st.none() | st.integers(0, 9),
+        st.integers(-1, 9),
         st.booleans(),
         st.dictionaries(texts, texts, max_size=3),
         st.lists(st.tuples(texts, texts, st.integers(0, 9)), max_size=2).map(tuple),

@@ -134,8 +134,10 @@ class Replay:
             self._latest[test] = report
 
     def noted(self, node: Node, said: m.JunitNoted) -> None:
-        test = len(self._tests) if said.test is None else said.test % len(self._tests)
-        self._properties += [((test, said.in_teardown), each) for each in said.properties]
+        count = len(self._tests)
+        test = count if said.test is None else said.test % count
+        place = junit.Place(test, said.highest % count, said.in_teardown)
+        self._properties += [(place, each) for each in said.properties]
         if said.test is not None and said.attributes:
             spec = self._test(said.test)
             report = pytest.TestReport(spec.nodeid, spec.location, {}, "passed", None, "setup")

@@ -8,7 +8,7 @@ for the session's ``LogXML``. pytest makes none in a worker, and what they recor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from _pytest.junitxml import LogXML, xml_key
 
@@ -84,15 +84,21 @@ def add_attributes(config: pytest.Config, report: Any, attributes: dict[str, str
         log.node_reporter(report).attrs.update(attributes)
 
 
-Place = tuple[int, bool]
-"""When something was recorded: the number of the test, and whether in its teardown."""
+class Place(NamedTuple):
+    """When something was recorded: the number of the test, the highest one that its worker had run
+    until then, and whether in its teardown."""
+
+    test: int
+    highest: int
+    in_teardown: bool
 
 
 def add_properties(config: pytest.Config, recorded: Sequence[tuple[Place, Property]]) -> None:
     """Add properties of the whole run, in the order in which a serial run would have recorded them.
 
     What several workers recorded, because a session fixture ran in each, is there as often as in
-    the one that recorded it most: where the first has set it up, or the last has torn it down.
+    the one that recorded it most: where the first has set it up, or the last has torn it down. That
+    is behind all that it has run, though it may have run the last ones first.
     """
     log = config.stash.get(xml_key, None)
     if log is None:
@@ -100,10 +106,15 @@ def add_properties(config: pytest.Config, recorded: Sequence[tuple[Place, Proper
     places: dict[Property, list[Place]] = {}
     for place, each in recorded:
         places.setdefault(each, []).append(place)
-    kept = [
-        (max(found) if all(in_teardown for _, in_teardown in found) else min(found), each)
-        for each, found in places.items()
-    ]
+    kept = [(_serially(found), each) for each, found in places.items()]
     log.global_properties += [
         (name, value) for _, (name, value, _) in sorted(kept, key=lambda pair: pair[0])
     ]
+
+
+def _serially(found: Sequence[Place]) -> tuple[int, bool]:
+    """When a serial run would have recorded it, in the order of its tests."""
+    if len(found) > 1 and all(place.in_teardown for place in found):
+        return max(max(place.test, place.highest) for place in found), True
+    first = min(found)
+    return first.test, first.in_teardown

@@ -279,9 +279,11 @@ class Report(Message, frozen=True, gc=False, tag=True, array_like=True):
 class JunitNoted(Message, frozen=True, gc=False, tag=True, array_like=True):
     """What was recorded for the junit file: attributes of the running test, and properties of the
     whole run (name, value, which time it is that this worker records them). ``test`` is ``None``
-    after the last."""
+    after the last. ``highest`` is that of the tests that this worker has run which a serial run
+    would have run last."""
 
     test: int | None
+    highest: int
     in_teardown: bool
     attributes: dict[str, str]
     properties: tuple[tuple[str, str, int], ...]

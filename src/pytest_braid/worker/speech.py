@@ -244,6 +244,7 @@ class Reporter(Spokesman):
         self._identity = identity
         self._plain_keys = plain_keys(config)
         self._notes = junit.notes(config)
+        self._highest = -1
         self._warnings: list[m.Warned] = []
         self._last = 0
         self._is_over = False
@@ -349,8 +350,14 @@ class Reporter(Spokesman):
         its node id, what the end of the session has."""
         if self._notes is None:
             return
+        if self.test is not None:
+            self._highest = max(self._highest, self.test)
         noted = m.JunitNoted(
-            self.test, is_last, self._notes.take_attributes(nodeid), self._notes.take_properties()
+            self.test,
+            self._highest,
+            is_last,
+            self._notes.take_attributes(nodeid),
+            self._notes.take_properties(),
         )
         if noted.attributes or noted.properties:
             self.speech.hold(noted)
