@@ -269,10 +269,10 @@ class Teller:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        insists = self.judge is not None and self.judge.judge(call)
+        insist = None if self.judge is None else self.judge(call)
         report = yield
-        if insists and self.judge is not None:
-            self.judge.insist(report)
+        if insist is not None:
+            insist(report)
         return report
 
 

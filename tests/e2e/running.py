@@ -89,7 +89,8 @@ class Ended:
 
     def report(self, name: str) -> str:
         """The block of the test or error ``name`` among the failures and errors."""
-        pattern = rf"^_+ {re.escape(name)} _+\n(.*?)(?=^_+ .* _+$|^=+ .* =+$|\Z)"
+        end = r"^_+ (?!_)[^\n]* _+$|^=+ [^\n]* =+$|\Z"  # no line between two frames: "_ _ _"
+        pattern = rf"^_+ {re.escape(name)} _+\n(.*?)(?={end})"
         found = re.search(pattern, self.text, re.MULTILINE | re.DOTALL)
         assert found, f"no report of {name!r} in:\n{self.text}"
         return found[1]

@@ -886,8 +886,8 @@ def test_an_overlooked_change_is_not_made_and_fails_its_test(
         report = run.report(f"test_{name}")
         assert "os.chdir('/') at test_a.py:" in report
         assert "mark the test with @pytest.mark.thread_unsafe" in report
-    assert "request of 'capfd' at test_a.py:" in run.text
-    assert "Let the test ask for it as an argument" in run.text
+    assert "request of 'capfd' at test_a.py:" in run.report("test_late")
+    assert "Let the test ask for it as an argument" in run.report("test_late")
 
 
 def test_a_session_fixture_that_all_use_may_change_the_process(stage: Stage) -> None:

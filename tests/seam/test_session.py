@@ -102,6 +102,16 @@ def test_the_search_for_fixtures_is_done_once_by_who_took_it_over(
     assert config.pluginmanager.get_plugin("funcmanage") is its_session._fixturemanager  # noqa: SLF001
 
 
+def found_late(pytester: pytest.Pytester, *args: str) -> tuple[pytest.Config, Any]:
+    """A session whose fixtures are found when somebody asks for the manager."""
+    config = pytester.parseconfigure(*args)
+    its_session: Any = pytest.Session.from_config(config)
+    find = session.take_over_fixtures(config)
+    assert find is not None
+    session.find_fixtures_late(its_session, find)
+    return config, its_session
+
+
 @pytest.mark.parametrize("asks", ["session", "plugins"])
 def test_the_search_for_fixtures_waits_until_somebody_asks(
     pytester: pytest.Pytester, asks: str
@@ -132,11 +142,7 @@ def test_the_search_for_fixtures_waits_until_somebody_asks(
 
 
 def test_the_manager_is_itself_whoever_looks_at_it(pytester: pytest.Pytester) -> None:
-    config = pytester.parseconfigure()
-    its_session: Any = pytest.Session.from_config(config)
-    find = session.take_over_fixtures(config)
-    assert find is not None
-    session.find_fixtures_late(its_session, find)
+    config, its_session = found_late(pytester)
     early: Any = config.pluginmanager.get_plugin("funcmanage")
     early.of_mine = 3
     manager = its_session._fixturemanager  # noqa: SLF001
@@ -145,31 +151,19 @@ def test_the_manager_is_itself_whoever_looks_at_it(pytester: pytest.Pytester) ->
 
 
 def test_another_manager_may_be_given_to_the_session(pytester: pytest.Pytester) -> None:
-    config = pytester.parseconfigure()
-    its_session: Any = pytest.Session.from_config(config)
-    find = session.take_over_fixtures(config)
-    assert find is not None
-    session.find_fixtures_late(its_session, find)
+    config, its_session = found_late(pytester)
     mine = its_session._fixturemanager = object()  # noqa: SLF001
     assert its_session._fixturemanager is mine  # noqa: SLF001
     assert config.pluginmanager.get_plugin("funcmanage") is not mine
 
 
 def test_fixtures_are_found_at_once_where_plugins_are_traced(pytester: pytest.Pytester) -> None:
-    config = pytester.parseconfigure("--trace-config")
-    its_session: Any = pytest.Session.from_config(config)
-    find = session.take_over_fixtures(config)
-    assert find is not None
-    session.find_fixtures_late(its_session, find)
+    _, its_session = found_late(pytester, "--trace-config")
     assert "_fixturemanager" in vars(its_session)
 
 
 def test_the_manager_is_there_though_its_name_is_blocked(pytester: pytest.Pytester) -> None:
-    config = pytester.parseconfigure("-p", "no:funcmanage")
-    its_session: Any = pytest.Session.from_config(config)
-    find = session.take_over_fixtures(config)
-    assert find is not None
-    session.find_fixtures_late(its_session, find)
+    _, its_session = found_late(pytester, "-p", "no:funcmanage")
     assert its_session._fixturemanager.session is its_session  # noqa: SLF001
 
 

@@ -59,7 +59,7 @@ class _Phase:
     def __enter__(self) -> None:
         root = logging.root
         self._aloof: list[logging.Logger] = []
-        for logger in _all_loggers() if _HEARS_ALL else ():
+        for logger in root.manager.loggerDict.values() if _HEARS_ALL else ():
             if isinstance(logger, logging.Logger) and not logger.propagate and logger is not root:
                 self._aloof.append(logger)
         for handler in self._handlers:
@@ -89,11 +89,6 @@ class _Phase:
         __tracebackhide__ = True
         with self:
             return (yield)
-
-
-def _all_loggers() -> list[Any]:
-    """A test may be making one meanwhile."""
-    return [*dict.values(logging.root.manager.loggerDict)]
 
 
 _HEARS_ALL = hasattr(getattr(pytest_logging, "catching_logs", None), "attached_loggers")

@@ -29,6 +29,7 @@ from pytest_braid.model.variables import variable
 from pytest_braid.seam import patchers
 from pytest_braid.worker import project
 from pytest_braid.worker.aside import fixture_reason
+from pytest_braid.worker.speech import Insist
 
 
 class Act(NamedTuple):
@@ -51,24 +52,17 @@ class Guard:
         """What this test has tried and was not allowed, in words."""
         return self._violations.get(of, [])
 
-    def judge(self, call: pytest.CallInfo[Any]) -> bool:
+    def judge(self, call: pytest.CallInfo[Any]) -> Insist | None:
         """Fail this phase of the running test if it has swallowed its failure; before anybody makes
-        a report of it. Returns whether it has tried anything, and so is to fail."""
+        a report of it. If it has tried anything, returns what is to be done with its report."""
         mine = owner() if self._violations else None
         found = [] if mine is None else self.violations(mine)
         if not found:
-            return False
+            return None
         if call.excinfo is None:
             call.excinfo = _failure("\n".join(found))
         found.clear()
-        return True
-
-    @staticmethod
-    def insist(report: pytest.TestReport) -> None:
-        """Nobody has expected this failure (``xfail``)."""
-        if hasattr(report, "wasxfail"):
-            del report.wasxfail
-            report.outcome = "failed"
+        return _insist
 
     @contextmanager
     def permitting(self) -> Iterator[None]:
@@ -118,6 +112,13 @@ class Guard:
         if frame is None:
             return None
         return project.place(self._root, frame.f_code.co_filename, frame.f_lineno)
+
+
+def _insist(report: pytest.TestReport) -> None:
+    """Nobody has expected this failure (``xfail``)."""
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+        report.outcome = "failed"
 
 
 def _failure(text: str) -> pytest.ExceptionInfo[BaseException]:

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -213,11 +213,10 @@ def _with(message: warnings.WarningMessage, text: str) -> str:
     return f"{line.strip()}\n\n{text}"
 
 
-class Judge(Protocol):
-    """Knows of failures that a test may have swallowed (``worker.guard``)."""
-
-    def judge(self, call: pytest.CallInfo[Any]) -> bool: ...
-    def insist(self, report: pytest.TestReport) -> None: ...
+Insist = Callable[[pytest.TestReport], None]
+Judge = Callable[[pytest.CallInfo[Any]], Insist | None]
+"""Fails a phase of a test that has swallowed its failure (``worker.guard``), before a report is
+made of it; what is to be done with the report, if anything."""
 
 
 class Reporter(Spokesman):
@@ -324,15 +323,15 @@ class Reporter(Spokesman):
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self.speech.end_copies()  # before the teardown, which is its original's
         self._mend_capture()
-        insists = self.judge is not None and self.judge.judge(call)
+        insist = None if self.judge is None else self.judge(call)
         if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
             self._doubt(item)
         report = yield
         if call.when == "teardown" and self.waited:
             report.duration = max(0.0, report.duration - self.waited)
             self.waited = 0.0
-        if insists and self.judge is not None:
-            self.judge.insist(report)
+        if insist is not None:
+            insist(report)
         return report
 
     @pytest.hookimpl(tryfirst=True)

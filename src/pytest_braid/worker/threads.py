@@ -169,7 +169,7 @@ class ThreadStrands(MainStrand):
 
     def _let_judge(self, guard: Guard) -> None:
         self._session.config.pluginmanager.register(Judge(guard))
-        self._reporter.judge = guard
+        self._reporter.judge = guard.judge
 
     def _users(self) -> list[pytest.Item]:
         """Whose fixtures of other parameters stay: pytest, with one strand, knows of none."""
@@ -477,7 +477,7 @@ class ThreadStrands(MainStrand):
             self._take_in(record)
 
     def _wants_tests(self) -> bool:
-        if self._answer in _LAST or self._is_stopping:
+        if self._is_over() or self._is_stopping:
             return False
         if self._wanting:
             return not self._knows()
